@@ -1,0 +1,141 @@
+//! The uniform change event: what happened to one document, or one command on a namespace.
+//!
+//! An event is a view, borrowed from the bytes of an oplog entry; it never outlives them and never crosses a thread.
+
+mod diff;
+mod namespace;
+mod position;
+
+pub use diff::{Delta, DeltaVisitor};
+pub use namespace::Namespace;
+pub use position::{Mark, NotAPosition, Position};
+
+use crate::bson::{RawDoc, RawValue};
+
+/// One change.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeEvent<'a> {
+    /// Where it stands in the source's history.
+    pub at: Position,
+    /// The election term of its oplog entry.
+    pub term: Option<i64>,
+    /// The primary's wall clock when it was written, in milliseconds since 1970. Not monotonic: for latency, never for order.
+    pub wall_ms: Option<i64>,
+    /// The collection; a command on a whole database has an empty collection name.
+    pub ns: Namespace<'a>,
+    /// The collection's UUID: survives a rename, changes when a collection is dropped and made again.
+    pub collection_id: Option<[u8; 16]>,
+    /// What happened.
+    pub change: Change<'a>,
+    /// The transaction that it belongs to; its index there is the ordinal of [`ChangeEvent::at`].
+    pub txn: Option<Txn>,
+    /// The replica set: its name, and its id where the privileges allow to read it.
+    pub source: &'a str,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A new document.
+    Insert {
+        /// The document's key.
+        key: Key<'a>,
+        /// The document, exact.
+        after: RawDoc<'a>,
+    },
+    /// Some fields changed.
+    Update {
+        /// The document's key.
+        key: Key<'a>,
+        /// What changed.
+        delta: Delta<'a>,
+    },
+    /// The whole document was replaced.
+    Replace {
+        /// The document's key.
+        key: Key<'a>,
+        /// The new document, exact.
+        after: RawDoc<'a>,
+    },
+    /// The document is gone.
+    Delete {
+        /// The document's key.
+        key: Key<'a>,
+    },
+    /// A command on a collection or a database.
+    Command(Command<'a>),
+    /// Nothing: says only that everything up to this position has been published.
+    Watermark,
+}
+
+impl Change<'_> {
+    /// The `op` of an event: MongoDB's own words, those of change streams.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "insert",
+            Self::Update { .. } => "update",
+            Self::Replace { .. } => "replace",
+            Self::Delete { .. } => "delete",
+            Self::Command(command) => command.name,
+            Self::Watermark => "watermark",
+        }
+    }
+
+    /// Whether it concerns one document.
+    pub fn is_document(&self) -> bool {
+        self.key().is_some()
+    }
+}
+
+impl<'a> Change<'a> {
+    /// The document's key.
+    pub fn key(&self) -> Option<&Key<'a>> {
+        match self {
+            Self::Insert { key, .. } | Self::Update { key, .. } | Self::Replace { key, .. } | Self::Delete { key } => Some(key),
+            Self::Command(_) | Self::Watermark => None,
+        }
+    }
+}
+
+/// A command that changed a collection or a database.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The change stream's word for it: `create`, `drop`, `rename`, `dropDatabase`, `createIndexes`, `dropIndexes`, `modify`, …
+    pub name: &'static str,
+    /// The command as the oplog has it.
+    pub o: RawDoc<'a>,
+    /// The entry's second document, such as the old options.
+    pub o2: Option<RawDoc<'a>>,
+    /// Where a rename leads to.
+    pub to: Option<Namespace<'a>>,
+}
+
+/// A document's key: `_id`, behind the shard key's fields in a sharded collection.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// The oplog names the whole key.
+    Document(RawDoc<'a>),
+    /// The oplog has only the document, whose `_id` this is.
+    Id(RawValue<'a>),
+}
+
+impl<'a> Key<'a> {
+    /// The `_id`, which identifies a document within its collection.
+    pub fn id(&self) -> Option<RawValue<'a>> {
+        match self {
+            Self::Document(key) => key.get("_id"),
+            Self::Id(id) => Some(*id),
+        }
+    }
+}
+
+/// A multi-document transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Txn {
+    /// The logical session's UUID.
+    pub session: [u8; 16],
+    /// The transaction's number within the session.
+    pub number: i64,
+    /// How many operations it has, before any filter.
+    pub count: u32,
+}

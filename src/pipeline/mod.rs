@@ -1,0 +1,157 @@
+//! The pipeline: what it asks of its neighbours.
+//!
+//! The traits stand here, where they are used; adapters import them, never each other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::event::{Mark, Namespace, Position};
+use crate::format::{Record, Route};
+
+/// Resolves when every record of a batch is durable, or with the reason why not. A dropped sender counts as a failure.
+pub type Delivery = oneshot::Receiver<Result<(), Error>>;
+
+/// Where records go.
+pub trait Sink: Send {
+    /// Takes a batch, in source order. Never waits: the budget is the only back-pressure. Never fails by itself: errors come out of
+    /// the delivery. `Ok` there means that every record of the batch, and of every batch before it, is durable in the sink.
+    ///
+    /// The batch's hold must live until the sink needs its bytes no more.
+    fn send(&mut self, batch: RecordBatch) -> Delivery;
+}
+
+/// Finds the place of a namespace in the sink. The only I/O between reading and encoding.
+pub trait Router: Send + Sync + fmt::Debug {
+    /// The route of a namespace, asked once for each, at its first event. An empty collection name asks for the place of commands that
+    /// concern a database. Two namespaces that would share a route by accident are refused.
+    fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>>;
+
+    /// Where a watermark goes now; none if the sink needs none. Called once for each watermark.
+    fn watermark_routes(&self) -> Vec<Arc<Route>>;
+}
+
+/// A sink's settings, which can open it.
+pub trait OpenSink: Send + Sync + fmt::Debug {
+    /// Connects, reads the sink's own end, fences an earlier instance where the sink can. `stored` is what the checkpoint store holds:
+    /// a sink that can't cheaply tell its end looks for records of its own only where nothing is stored.
+    /// Fails within seconds if the sink can't be reached.
+    fn open<'a>(&'a self, stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>>;
+
+    /// The checkpoint store that lives with this sink, for the pipeline of that name. Connects to nothing yet.
+    fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error>;
+
+    /// Looks at the sink without changing it, for `mongo-observer check`: one line that says what was found.
+    fn check(&self) -> BoxFuture<'_, Result<String, Error>>;
+}
+
+/// An open sink.
+pub struct Opened {
+    /// Takes the batches.
+    pub sink: Box<dyn Sink>,
+    /// Finds the places.
+    pub router: Arc<dyn Router>,
+    /// What the sink itself says of its end.
+    pub tail: SinkTail,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("router", &self.router).field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+/// The checkpoint store that lives with a sink.
+pub enum OwnStore {
+    /// The sink's records are the checkpoint: its tail is where to go on, and nothing is stored beside them. The store serves
+    /// `mongo-observer checkpoint`: it reads the tail, and moves it by publishing a watermark.
+    Tail(Box<dyn CheckpointStore>),
+    /// A store of its own, such as a compacted topic.
+    Beside(Box<dyn CheckpointStore>),
+    /// The sink forgets: standard output.
+    None,
+}
+
+/// The last record of this connector that a sink holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkTail {
+    /// The sink can't tell.
+    Unknown,
+    /// It holds none.
+    Empty,
+    /// Its position, and the replica set that it came from.
+    At(Checkpoint),
+    /// The operator cleared it: what stands before is not to be resumed.
+    Cleared,
+}
+
+/// Everything up to and including `at` has been acknowledged by the sink. The record format is the one of every store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The last operation that is done.
+    pub at: Position,
+    /// The election term of its entry, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<i64>,
+    /// The replica set that the position belongs to.
+    pub source: String,
+}
+
+impl Checkpoint {
+    /// The checkpoint that says `mark` is done.
+    pub fn of(mark: Mark, source: &str) -> Self {
+        let Mark::Tail { at, term } = mark;
+        Self { at, term, source: source.to_owned() }
+    }
+
+    /// The mark it was made of.
+    pub fn mark(&self) -> Mark {
+        Mark::Tail { at: self.at, term: self.term }
+    }
+}
+
+/// What a checkpoint store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Go on behind it.
+    Checkpoint(Checkpoint),
+    /// The operator cleared it: begin as configured, whatever the sink holds.
+    Cleared,
+}
+
+/// Keeps the checkpoint.
+pub trait CheckpointStore: Send {
+    /// Claims the store for this instance and reads what it holds. From now on an earlier claimant's `save` fails with `Fenced`.
+    fn take(&mut self) -> BoxFuture<'_, Result<Option<Stored>, Error>>;
+
+    /// Stores; returns when it is durable. Cancelled half-way the store holds the old or the new one, never something else.
+    fn save<'a>(&'a mut self, stored: &'a Stored) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Reads without claiming, for `mongo-observer checkpoint show` and `check`.
+    fn peek(&mut self) -> BoxFuture<'_, Result<Option<Stored>, Error>>;
+}
+
+/// The records of one chunk, encoded.
+#[derive(Debug)]
+pub struct RecordBatch {
+    /// Headers, subjects, keys and values.
+    pub bytes: Bytes,
+    /// The records, in order; may be empty: everything was filtered out.
+    pub records: Vec<Record>,
+    /// Durable records of this batch and all before it mean: done up to here.
+    pub end: Mark,
+    /// Whether `end` is the end of an oplog entry and of a transaction: a place where a sink's own transaction may be committed.
+    pub ends_unit: bool,
+    /// The newest wall clock among its entries, for the lag.
+    pub wall_ms: Option<i64>,
+    /// Its part of the budget, given back when it is dropped.
+    pub hold: Option<Hold>,
+}
+
+/// Bytes taken from a budget.
+pub type Hold = tokio::sync::OwnedSemaphorePermit;
