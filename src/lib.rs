@@ -7,3 +7,5 @@ pub mod event;
 pub mod format;
 #[cfg(feature = "connector")]
 pub mod pipeline;
+#[cfg(feature = "mongodb")]
+pub mod source;
