@@ -109,7 +109,7 @@ impl KafkaBuilder {
         retry_port_clash(async || {
             let kafka = self.prepare(&java, &libraries)?;
             kafka.format(&self, &java, &libraries).await?;
-            try_join_all((0..self.brokers).map(|index| kafka.start_broker(index))).await?;
+            try_join_all((0..self.brokers).map(|index| kafka.restart(index))).await?;
             Ok(kafka)
         })
         .await
@@ -278,7 +278,7 @@ impl Kafka {
     /// Starts a broker again, with its data and on its ports, and waits until it takes requests; a broker that still
     /// runs is killed first.
     pub async fn restart(&self, index: usize) -> Result<(), ServerError> {
-        self.start_broker(index).await
+        self.nodes[index].start_until_logged(&[READY]).await
     }
 
     /// Stops a broker where it stands (SIGSTOP): its connections stay open, and nothing answers.
@@ -294,14 +294,6 @@ impl Kafka {
     /// Ends all brokers cleanly and removes their data.
     pub async fn stop(self) {
         join_all(self.nodes.iter().map(Node::terminate)).await;
-    }
-
-    async fn start_broker(&self, index: usize) -> Result<(), ServerError> {
-        let node = &self.nodes[index];
-        node.kill().await;
-        let seen = node.log().len();
-        node.start().await?;
-        node.wait_for_line(READY, seen).await
     }
 
     /// Writes the cluster's id and its first metadata into each broker's folder.
@@ -322,10 +314,7 @@ impl Kafka {
             }
             let text = [output.stdout, output.stderr].concat();
             let server = format!("the formatting of Kafka broker {}", index + 1);
-            Err(ServerError::Ended {
-                server,
-                log: super::process::last_lines(&String::from_utf8_lossy(&text)),
-            })
+            Err(ServerError::ended(&server, &String::from_utf8_lossy(&text)))
         });
         try_join_all(formats).await.map(|_| ())
     }

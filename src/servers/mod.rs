@@ -13,13 +13,17 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use self::process::last_lines;
+
 mod kafka;
 mod mongo;
+mod mongo_builder;
 mod nats;
 mod process;
 
 pub use kafka::{Kafka, KafkaBuilder};
-pub use mongo::{Mongo, MongoBuilder, MongoVersion, TlsFiles};
+pub use mongo::Mongo;
+pub use mongo_builder::{MongoBuilder, MongoVersion, TlsFiles};
 pub use nats::{Nats, NatsBuilder};
 
 /// How often a server is started again, on other ports, when a port was taken meanwhile.
@@ -64,6 +68,8 @@ pub enum ServerError {
         server: String,
         /// The last lines of its log.
         log: String,
+        /// Whether its log says that another program has its port.
+        port_taken: bool,
     },
     /// The server didn't do what it should in time.
     #[error("waited too long for {what}; its last words:\n{log}")]
@@ -90,9 +96,9 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// Whether a server ended because another program had taken its port.
-    fn is_port_clash(&self) -> bool {
-        matches!(self, Self::Ended { log, .. } if log.to_lowercase().contains("address already in use"))
+    fn ended(server: &str, log: &str) -> Self {
+        let port_taken = log.to_lowercase().contains("address already in use");
+        Self::Ended { server: server.to_owned(), log: last_lines(log), port_taken }
     }
 }
 
@@ -100,7 +106,7 @@ impl ServerError {
 async fn retry_port_clash<S>(start: impl AsyncFn() -> Result<S, ServerError>) -> Result<S, ServerError> {
     for _ in 1..PORT_ATTEMPTS {
         match start().await {
-            Err(error) if error.is_port_clash() => {}
+            Err(ServerError::Ended { port_taken: true, .. }) => {}
             result => return result,
         }
     }

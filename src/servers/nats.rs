@@ -166,15 +166,8 @@ impl Nats {
     /// Starts a server again, with its data and on its ports, and waits until JetStream can be used; a server that
     /// still runs is killed first. In a cluster that needs a majority of the servers.
     pub async fn restart(&self, index: usize) -> Result<(), ServerError> {
-        let node = &self.nodes[index];
-        node.kill().await;
-        let seen = node.log().len();
-        node.start().await?;
-        node.wait_for_line(READY, seen).await?;
-        if self.nodes.len() > 1 {
-            node.wait_for_line(READY_CLUSTER, seen).await?;
-        }
-        Ok(())
+        let lines: &[&str] = if self.nodes.len() > 1 { &[READY, READY_CLUSTER] } else { &[READY] };
+        self.nodes[index].start_until_logged(lines).await
     }
 
     /// Ends a server cleanly and starts it with another text in place of [`NatsBuilder::config`].

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::TcpListener;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -85,14 +86,19 @@ impl Node {
         Self { spec, process: Mutex::new(None) }
     }
 
-    /// Starts the process; it isn't ready yet. A process that ran is killed.
-    pub(super) async fn start(&self) -> Result<(), ServerError> {
+    /// Starts the process and waits until it has logged each of `lines` (parts of lines). A process that ran is killed.
+    pub(super) async fn start_until_logged(&self, lines: &[&str]) -> Result<(), ServerError> {
         self.kill().await;
+        let seen = self.log_from(0).len();
         let process = Process::spawn(&self.spec).await.map_err(|source| ServerError::Io {
             what: format!("start {}", self.spec.program.display()),
             source,
         })?;
         self.lock().replace(process);
+        for line in lines {
+            let logged = async || String::from_utf8_lossy(&self.log_from(seen as u64)).contains(line);
+            self.wait_until(&format!("to log '{line}'"), logged).await?;
+        }
         Ok(())
     }
 
@@ -148,7 +154,7 @@ impl Node {
         loop {
             let running = self.lock().as_mut().and_then(Process::running);
             if running.is_none() {
-                return Err(ServerError::Ended { server: self.spec.name.clone(), log: self.log_tail() });
+                return Err(ServerError::ended(&self.spec.name, &self.log()));
             }
             if ready().await {
                 return Ok(());
@@ -161,22 +167,23 @@ impl Node {
         }
     }
 
-    /// Waits until the process has written `line` (a part of a line) to its log, after the first `from` bytes.
-    pub(super) async fn wait_for_line(&self, line: &str, from: usize) -> Result<(), ServerError> {
-        let what = format!("to log '{line}'");
-        self.wait_until(&what, async || self.log().get(from..).is_some_and(|new| new.contains(line))).await
-    }
-
     /// The log so far.
     pub(super) fn log(&self) -> String {
-        std::fs::read(&self.spec.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        String::from_utf8_lossy(&self.log_from(0)).into_owned()
     }
 
     /// The log's last lines, for an error message.
     pub(super) fn log_tail(&self) -> String {
         last_lines(&self.log())
+    }
+
+    /// The log after its first `seen` bytes; nothing if there is no log.
+    fn log_from(&self, seen: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(&self.spec.log) {
+            let _ = file.seek(SeekFrom::Start(seen)).and_then(|_| file.read_to_end(&mut bytes));
+        }
+        bytes
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {

@@ -75,12 +75,14 @@ impl Deployment {
 }
 
 fn client(options: &ClientOptions) -> Result<Client, Error> {
-    Client::with_options(options.clone()).map_err(|error| Error::caused(ErrorKind::Config, "mongodb.uri can't be used", error))
+    Client::with_options(options.clone())
+        .map_err(|error| Error::caused(ErrorKind::Config, "mongodb.uri can't be used", error))
 }
 
 fn direct(options: &ClientOptions, host: &str, timeout: Duration) -> Result<Client, Error> {
-    let address = ServerAddress::parse(host)
-        .map_err(|error| Error::caused(ErrorKind::Internal, format!("the member name `{host}` can't be used"), error))?;
+    let address = ServerAddress::parse(host).map_err(|error| {
+        Error::caused(ErrorKind::Internal, format!("the member name `{host}` can't be used"), error)
+    })?;
     let mut member = ClientOptions::default();
     member.hosts = vec![address];
     member.direct_connection = Some(true);
@@ -110,15 +112,21 @@ async fn hello(client: &Client) -> Result<Document, DriverError> {
 fn unsupported(hello: &Document, at: &str) -> Option<Error> {
     let refuse = |what: String| Some(Error::new(ErrorKind::Unsupported, what));
     if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
-        return refuse(format!("{at} is a mongos, which has no oplog: sharded clusters are not supported yet"));
+        return refuse(format!(
+            "{at} is a mongos, which has no oplog: sharded clusters are not supported yet"
+        ));
     }
     if hello.contains_key("setName") {
         return None;
     }
     if hello.get_bool("isreplicaset").unwrap_or(false) {
-        return refuse(format!("{at} was started with --replSet, but the set was not initiated: run rs.initiate()"));
+        return refuse(format!(
+            "{at} was started with --replSet, but the set was not initiated: run rs.initiate()"
+        ));
     }
-    refuse(format!("{at} is a standalone mongod, which has no oplog: start it with --replSet and run rs.initiate()"))
+    refuse(format!(
+        "{at} is a standalone mongod, which has no oplog: start it with --replSet and run rs.initiate()"
+    ))
 }
 
 /// The driver only says that it found no member: asks each host directly what it is.
@@ -133,7 +141,9 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
         client.shutdown().await;
         let hello = match answer {
             Ok(hello) => hello,
-            Err(error) if matches!(*error.kind, DriverKind::Authentication { .. }) => return fault(error, "login"),
+            Err(error) if matches!(*error.kind, DriverKind::Authentication { .. }) => {
+                return fault(error, "login");
+            }
             Err(_) => continue,
         };
         if let Some(error) = unsupported(&hello, &host.to_string()) {
@@ -149,7 +159,10 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
         }
         return general;
     }
-    Error::new(ErrorKind::SourceUnavailable, format!("no MongoDB server answers at {}", addresses(&options.hosts)))
+    Error::new(
+        ErrorKind::SourceUnavailable,
+        format!("no MongoDB server answers at {}", addresses(&options.hosts)),
+    )
 }
 
 fn addresses(hosts: &[ServerAddress]) -> String {
@@ -161,9 +174,17 @@ fn addresses(hosts: &[ServerAddress]) -> String {
 async fn source(client: &Client, set: &str) -> String {
     let config = match client.database("admin").run_command(doc! { "replSetGetConfig": 1 }).await {
         Ok(mut reply) => reply.get_document_mut("config").ok().map(std::mem::take),
-        Err(_) => client.database("local").collection::<Document>("system.replset").find_one(doc! {}).await.ok().flatten(),
+        Err(_) => client
+            .database("local")
+            .collection::<Document>("system.replset")
+            .find_one(doc! {})
+            .await
+            .ok()
+            .flatten(),
     };
-    let id = config.as_ref().and_then(|config| config.get_document("settings").ok()?.get_object_id("replicaSetId").ok());
+    let id = config
+        .as_ref()
+        .and_then(|config| config.get_document("settings").ok()?.get_object_id("replicaSetId").ok());
     match id {
         Some(id) => format!("{set}/{}", id.to_hex()),
         None => set.to_owned(),
@@ -191,10 +212,16 @@ async fn server_version(client: &Client) -> Option<String> {
 pub(super) async fn majority_point(client: &Client) -> Result<Mark, Error> {
     let hello = hello(client).await.map_err(|error| fault(error, "reading the majority point"))?;
     let optime = hello.get_document("lastWrite").and_then(|last| last.get_document("majorityOpTime"));
-    let found = optime.ok().and_then(|optime| Some((optime.get_timestamp("ts").ok()?, optime.get_i64("t").ok())));
+    let found =
+        optime.ok().and_then(|optime| Some((optime.get_timestamp("ts").ok()?, optime.get_i64("t").ok())));
     match found {
-        Some((ts, term)) if ts.time > 0 => Ok(Mark::Tail { at: Position::of_entry(ts.time, ts.increment), term }),
-        _ => Err(Error::new(ErrorKind::SourceUnavailable, "the replica set has no majority-committed write yet")),
+        Some((ts, term)) if ts.time > 0 => {
+            Ok(Mark::Tail { at: Position::of_entry(ts.time, ts.increment), term })
+        }
+        _ => Err(Error::new(
+            ErrorKind::SourceUnavailable,
+            "the replica set has no majority-committed write yet",
+        )),
     }
 }
 
@@ -204,7 +231,10 @@ pub(super) fn local(client: &Client) -> Database {
 }
 
 /// The oplog's entry that a filter finds first, in natural order.
-pub(super) async fn first_entry(client: &Client, filter: Document) -> Result<Option<(Position, Option<i64>)>, Error> {
+pub(super) async fn first_entry(
+    client: &Client,
+    filter: Document,
+) -> Result<Option<(Position, Option<i64>)>, Error> {
     let entries = local(client).collection::<mongodb::bson::RawDocumentBuf>("oplog.rs");
     let find = entries
         .find_one(filter)
@@ -243,9 +273,9 @@ pub(super) fn fault(error: DriverError, doing: &str) -> Error {
             13 | 18 | 8000 => ErrorKind::Unauthorized,
             _ => ErrorKind::SourceUnavailable,
         },
-        DriverKind::InvalidTlsConfig { .. } | DriverKind::InvalidArgument { .. } | DriverKind::DnsResolve { .. } => {
-            ErrorKind::Config
-        }
+        DriverKind::InvalidTlsConfig { .. }
+        | DriverKind::InvalidArgument { .. }
+        | DriverKind::DnsResolve { .. } => ErrorKind::Config,
         _ => ErrorKind::SourceUnavailable,
     };
     Error::caused(kind, format!("MongoDB: {doing} failed"), error)
@@ -258,6 +288,8 @@ mod tests {
     #[test]
     fn sources_are_the_same_by_id_where_both_have_one_else_by_name() {
         assert!(same_source("rs0/a1", "rs0/a1") && same_source("rs0/a1", "rs0") && same_source("rs0", "rs0"));
-        assert!(!same_source("rs0/a1", "rs0/b2") && !same_source("rs0/a1", "rs1") && !same_source("rs0", "rs1"));
+        assert!(
+            !same_source("rs0/a1", "rs0/b2") && !same_source("rs0/a1", "rs1") && !same_source("rs0", "rs1")
+        );
     }
 }

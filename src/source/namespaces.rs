@@ -29,7 +29,10 @@ impl Namespaces {
         let list = |key: &str, patterns: &[String]| {
             patterns
                 .iter()
-                .map(|pattern| Pattern::parse(pattern).map_err(|what| Error::new(ErrorKind::Config, format!("{key}: {what}"))))
+                .map(|pattern| {
+                    Pattern::parse(pattern)
+                        .map_err(|what| Error::new(ErrorKind::Config, format!("{key}: {what}")))
+                })
                 .collect::<Result<Vec<_>, Error>>()
         };
         Ok(Self { include: list("source.include", include)?, exclude: list("source.exclude", exclude)? })
@@ -53,13 +56,16 @@ impl Namespaces {
 
     /// Whether commands on a whole database concern us: whether any of its collections may be captured.
     pub fn captures_database(&self, db: &str) -> bool {
-        let all_excluded = self.exclude.iter().any(|pattern| matches!(pattern, Pattern::Database(name) if name == db));
+        let all_excluded =
+            self.exclude.iter().any(|pattern| matches!(pattern, Pattern::Database(name) if name == db));
         let may_match = |pattern: &Pattern| match pattern {
             Pattern::Exact { db: name, .. } | Pattern::Database(name) => name == db,
             // A regular expression can't be asked about a prefix.
             Pattern::Regex(_) => true,
         };
-        !is_internal_db(db) && !all_excluded && (self.include.is_empty() || self.include.iter().any(may_match))
+        !is_internal_db(db)
+            && !all_excluded
+            && (self.include.is_empty() || self.include.iter().any(may_match))
     }
 
     /// What the server can filter, beside a condition on `ts`; none where it would have to see everything anyway. It lets through more
@@ -75,7 +81,9 @@ impl Namespaces {
                 Pattern::Exact { db, coll } => exact.push(Bson::String(format!("{db}.{coll}"))),
                 // A range, which needs no regular expression on the server: `/` is the character behind `.`.
                 Pattern::Database(db) => {
-                    alternatives.push(Bson::Document(doc! { "ns": { "$gte": format!("{db}."), "$lt": format!("{db}/") } }));
+                    alternatives.push(Bson::Document(
+                        doc! { "ns": { "$gte": format!("{db}."), "$lt": format!("{db}/") } },
+                    ));
                 }
                 // The server's dialect is another one.
                 Pattern::Regex(_) => return None,
@@ -92,19 +100,22 @@ impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(expression) = text.strip_prefix('/') {
             let expression = expression.strip_suffix('/').ok_or(format!("`{text}` lacks the closing `/`"))?;
-            return Regex::new(expression)
-                .map(Self::Regex)
-                .map_err(|error| format!("`{text}` is not a regular expression: {}", one_line(&error.to_string())));
+            return Regex::new(expression).map(Self::Regex).map_err(|error| {
+                format!("`{text}` is not a regular expression: {}", one_line(&error.to_string()))
+            });
         }
-        let (db, coll) = text
-            .split_once('.')
-            .filter(|(db, coll)| !db.is_empty() && !coll.is_empty())
-            .ok_or(format!("`{text}` is not a namespace: write `database.collection`, `database.*` or `/regex/`"))?;
+        let (db, coll) = text.split_once('.').filter(|(db, coll)| !db.is_empty() && !coll.is_empty()).ok_or(
+            format!("`{text}` is not a namespace: write `database.collection`, `database.*` or `/regex/`"),
+        )?;
         if db.contains('*') || (coll != "*" && coll.contains('*')) {
-            return Err(format!("`{text}`: `*` can only stand for all collections of one database, as in `shop.*`; for more use `/regex/`"));
+            return Err(format!(
+                "`{text}`: `*` can only stand for all collections of one database, as in `shop.*`; for more use `/regex/`"
+            ));
         }
         if is_internal_db(db) {
-            return Err(format!("`{text}`: the database `{db}` is never captured, it holds credentials and the cluster's keys"));
+            return Err(format!(
+                "`{text}`: the database `{db}` is never captured, it holds credentials and the cluster's keys"
+            ));
         }
         Ok(if coll == "*" {
             Self::Database(db.to_owned())
@@ -149,7 +160,14 @@ mod tests {
         for ns in ["shop.orders", "shop.a.b", "fs.fs.chunks", "systems.a", "shop.my.system.x"] {
             assert!(captures(&all, ns), "{ns}");
         }
-        for ns in ["admin.system.users", "config.transactions", "local.oplog.rs", "shop.system.views", "shop.$cmd.", "shop"] {
+        for ns in [
+            "admin.system.users",
+            "config.transactions",
+            "local.oplog.rs",
+            "shop.system.views",
+            "shop.$cmd.",
+            "shop",
+        ] {
             assert_eq!(captures(&all, ns), ns == "shop.$cmd.", "{ns}");
         }
         assert!(all.server_filter().is_none());
@@ -176,8 +194,14 @@ mod tests {
 
     #[test]
     fn the_server_filters_where_no_regular_expression_is_needed() {
-        let filter = namespaces(&["shop.*", "crm.a"], &["shop.x"]).server_filter().expect("can be pushed").to_string();
-        assert!(filter.contains(r#""$gte": "shop.""#) && filter.contains(r#""crm.a""#) && filter.contains(r#""n""#), "{filter}");
+        let filter =
+            namespaces(&["shop.*", "crm.a"], &["shop.x"]).server_filter().expect("can be pushed").to_string();
+        assert!(
+            filter.contains(r#""$gte": "shop.""#)
+                && filter.contains(r#""crm.a""#)
+                && filter.contains(r#""n""#),
+            "{filter}"
+        );
         assert!(namespaces(&["shop.*", "/x/"], &[]).server_filter().is_none());
     }
 

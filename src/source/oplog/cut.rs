@@ -19,12 +19,18 @@ const CHUNK_OPS: usize = 1024;
 #[derive(Debug)]
 pub struct Cutter {
     done: Option<Mark>,
+    chunk_ops: usize,
 }
 
 impl Cutter {
     /// Continues behind `done`; `None` drops nothing.
     pub fn new(done: Option<Mark>) -> Self {
-        Self { done }
+        Self::with_chunks_of(CHUNK_OPS, done)
+    }
+
+    /// The same, with another limit on the operations of a chunk.
+    pub(crate) fn with_chunks_of(chunk_ops: usize, done: Option<Mark>) -> Self {
+        Self { done, chunk_ops }
     }
 
     /// Everything up to here has been cut.
@@ -46,7 +52,7 @@ impl Cutter {
         bytes: &Bytes,
         entries: impl Iterator<Item = Result<Range<usize>, Malformed>>,
     ) -> Result<Vec<Chunk>, Malformed> {
-        let mut chunks = Chunks { bytes, closed: Vec::new(), open: None };
+        let mut chunks = Chunks { bytes, chunk_ops: self.chunk_ops, closed: Vec::new(), open: None };
         for range in entries {
             let range = range?;
             let entry = Entry::parse(RawDoc::new(&bytes[range.clone()])?)?;
@@ -99,7 +105,9 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
         return Kind::Nothing;
     }
     if entry.previous.is_some() && entry.multi_op_type.is_none() {
-        return Kind::Problem("the end of a transaction of several oplog entries, which this version can't put together");
+        return Kind::Problem(
+            "the end of a transaction of several oplog entries, which this version can't put together",
+        );
     }
     match operations.as_array() {
         Some(operations) => Kind::Batch(operations),
@@ -109,13 +117,19 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
 
 struct Chunks<'b> {
     bytes: &'b Bytes,
+    chunk_ops: usize,
     closed: Vec<Chunk>,
     open: Option<Chunk>,
 }
 
 impl Chunks<'_> {
     /// Adds the operations of one entry but those up to `done`; says the position of the last one.
-    fn entry(&mut self, entry: &Entry<'_>, range: Range<usize>, done: Option<Position>) -> Result<Position, Malformed> {
+    fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        range: Range<usize>,
+        done: Option<Position>,
+    ) -> Result<Position, Malformed> {
         let single = |problem| Op {
             at: entry.at,
             term: entry.term,
@@ -147,7 +161,8 @@ impl Chunks<'_> {
                 continue;
             }
             let element = element?;
-            let problem = element.value.as_doc().is_none().then_some("an element of `applyOps` that is not a document");
+            let problem =
+                element.value.as_doc().is_none().then_some("an element of `applyOps` that is not a document");
             let doc = range32(&within(self.bytes, element.value.as_bytes()));
             let op = Op { at, term: entry.term, wall_ms: entry.wall_ms, doc, txn: None, problem };
             self.push(op, txn);
@@ -169,7 +184,7 @@ impl Chunks<'_> {
         chunk.ends_unit = false;
         chunk.wall_ms = chunk.wall_ms.max(op.wall_ms);
         chunk.ops.push(op);
-        if chunk.size >= CHUNK_BYTES || chunk.ops.len() >= CHUNK_OPS {
+        if chunk.size >= CHUNK_BYTES || chunk.ops.len() >= self.chunk_ops {
             self.closed.extend(self.open.take());
         }
     }

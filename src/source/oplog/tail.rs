@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use futures::stream::{StreamExt, TryStreamExt};
 use mongodb::Client;
 use mongodb::bson::{RawDocumentBuf, Timestamp, doc};
-use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use mongodb::options::CursorType;
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use tokio::time::Instant;
 
 use super::cut::{Cutter, within};
@@ -124,7 +124,9 @@ impl Tail {
             let count = entries.len();
             let chunks = self.cutter.cut(&reply.bytes, entries.into_iter().map(Ok)).map_err(damaged)?;
             self.pending.extend(chunks);
-            if let Some(size) = batch_size(self.batch_size, count, reply.bytes.len(), self.settings.reply_bytes) {
+            if let Some(size) =
+                batch_size(self.batch_size, count, reply.bytes.len(), self.settings.reply_bytes)
+            {
                 self.batch_size = size;
                 self.reopen().await?;
             }
@@ -166,17 +168,21 @@ impl Tail {
             Some(criteria) => find.selection_criteria(criteria),
             None => find,
         };
-        let opened = tokio::time::timeout(self.settings.margin, find.batch()).await.map_err(|_| self.silent())?;
+        let opened =
+            tokio::time::timeout(self.settings.margin, find.batch()).await.map_err(|_| self.silent())?;
         self.cursor = Some(opened.map_err(|error| client::fault(error, "opening the oplog"))?);
         Ok(())
     }
 
     async fn reply(&mut self) -> Result<Reply, Error> {
-        let cursor = self.cursor.as_mut().ok_or_else(|| Error::new(ErrorKind::Internal, "the tail has no cursor"))?;
+        let cursor =
+            self.cursor.as_mut().ok_or_else(|| Error::new(ErrorKind::Internal, "the tail has no cursor"))?;
         let waited = tokio::time::timeout(self.settings.wait + self.settings.margin, cursor.try_next()).await;
         match waited.map_err(|_| self.silent())? {
             Ok(Some(batch)) => Ok(Reply { bytes: Bytes::from_owner(Owned(batch)) }),
-            Ok(None) => Err(Error::new(ErrorKind::SourceUnavailable, "MongoDB ended the cursor on the oplog")),
+            Ok(None) => {
+                Err(Error::new(ErrorKind::SourceUnavailable, "MongoDB ended the cursor on the oplog"))
+            }
             Err(error) => Err(client::fault(error, "reading the oplog")),
         }
     }
@@ -211,7 +217,8 @@ fn batch_size(current: u32, count: usize, bytes: usize, wanted: usize) -> Option
     if fits || count == 0 {
         return None;
     }
-    let ideal = u32::try_from(wanted / (bytes / count).max(1)).unwrap_or(BATCH_SIZE_MAX).clamp(1, BATCH_SIZE_MAX);
+    let ideal =
+        u32::try_from(wanted / (bytes / count).max(1)).unwrap_or(BATCH_SIZE_MAX).clamp(1, BATCH_SIZE_MAX);
     (ideal != current).then_some(ideal)
 }
 
@@ -231,12 +238,16 @@ impl AsRef<[u8]> for Owned {
 impl Reply {
     /// Where its entries lie.
     fn entries(&self) -> Result<Vec<std::ops::Range<usize>>, Error> {
-        let cursor = self.cursor().ok_or_else(|| damaged(Malformed { what: "a reply without `cursor`", offset: 0 }))?;
+        let cursor = self
+            .cursor()
+            .ok_or_else(|| damaged(Malformed { what: "a reply without `cursor`", offset: 0 }))?;
         let batch = cursor.get("nextBatch").or_else(|| cursor.get("firstBatch")).and_then(RawValue::as_array);
         let batch = batch.ok_or_else(|| damaged(Malformed { what: "a reply without entries", offset: 0 }))?;
         batch
             .iter()
-            .map(|element| element.map(|element| within(&self.bytes, element.value.as_bytes())).map_err(damaged))
+            .map(|element| {
+                element.map(|element| within(&self.bytes, element.value.as_bytes())).map_err(damaged)
+            })
             .collect()
     }
 

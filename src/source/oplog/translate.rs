@@ -99,9 +99,9 @@ impl<'a> Fields<'a> {
             return Ok(Change::Replace { key, after: o });
         }
         let delta = match o.get("$v").map(|version| version.as_i64()) {
-            Some(Some(2)) => {
-                Delta::Diff(o.get("diff").and_then(RawValue::as_doc).ok_or("an update of $v 2 without `diff`")?)
-            }
+            Some(Some(2)) => Delta::Diff(
+                o.get("diff").and_then(RawValue::as_doc).ok_or("an update of $v 2 without `diff`")?,
+            ),
             None | Some(Some(1)) => modifiers(o)?,
             Some(_) => return Err("an update of an unknown version ($v)".to_owned()),
         };
@@ -117,7 +117,12 @@ fn modifiers(o: RawDoc<'_>) -> Result<Delta<'_>, String> {
             b"$set" => set = element.value.as_doc(),
             b"$unset" => unset = element.value.as_doc(),
             b"$v" => {}
-            other => return Err(format!("an update with the unknown modifier `{}`", String::from_utf8_lossy(other))),
+            other => {
+                return Err(format!(
+                    "an update with the unknown modifier `{}`",
+                    String::from_utf8_lossy(other)
+                ));
+            }
         }
     }
     Ok(Delta::Modifiers { set, unset })
@@ -170,8 +175,13 @@ fn command<'a>(
     };
     let (on, to) = match written {
         "dropDatabase" => (Namespace { db: ns.db, coll: "" }, None),
-        "renameCollection" => (full_name(first.value)?, Some(full_name(o.get("to").ok_or("a rename without `to`")?)?)),
-        _ => (Namespace { db: ns.db, coll: first.value.as_str().ok_or("a command without a collection name")? }, None),
+        "renameCollection" => {
+            (full_name(first.value)?, Some(full_name(o.get("to").ok_or("a rename without `to`")?)?))
+        }
+        _ => (
+            Namespace { db: ns.db, coll: first.value.as_str().ok_or("a command without a collection name")? },
+            None,
+        ),
     };
     let captured = if on.coll.is_empty() {
         namespaces.captures_database(on.db)

@@ -59,7 +59,9 @@ pub(super) async fn member_with(deployment: &Deployment, mark: Mark) -> Result<C
                 return Ok(client);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(member = %host, %error, "member could not be asked for the position"),
+            Err(error) => {
+                tracing::warn!(member = %host, %error, "member could not be asked for the position")
+            }
         }
         client.shutdown().await;
     }
@@ -89,15 +91,22 @@ fn lost(position: Position, verdict: Verdict) -> Error {
     match verdict {
         Verdict::Truncated { oldest } => Error::new(
             ErrorKind::PositionLost,
-            format!("position {position} is no longer in the oplog of any reachable member, whose oldest entry is {oldest}"),
+            format!(
+                "position {position} is no longer in the oplog of any reachable member, whose oldest entry is {oldest}"
+            ),
         ),
         Verdict::Behind => Error::new(
             ErrorKind::SourceUnavailable,
-            format!("no reachable member has come as far as position {position} within {} s", PATIENCE.as_secs()),
+            format!(
+                "no reachable member has come as far as position {position} within {} s",
+                PATIENCE.as_secs()
+            ),
         ),
         Verdict::Foreign | Verdict::Found => Error::new(
             ErrorKind::PositionLost,
-            format!("position {position} is not in the oplog, though older entries are: it was rolled back, or belongs to another deployment"),
+            format!(
+                "position {position} is not in the oplog, though older entries are: it was rolled back, or belongs to another deployment"
+            ),
         ),
     }
 }
