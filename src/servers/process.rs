@@ -301,3 +301,85 @@ fn random_u16() -> u16 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id()) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, folder: &std::path::Path) -> Node {
+        Node::new(Spec {
+            name: "a shell".to_owned(),
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: BTreeMap::new(),
+            log: folder.join("log"),
+            folder: folder.to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_server_is_killed_and_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = shell("echo ready; exec sleep 1000", folder.path());
+        assert!(node.pid().is_none());
+        node.start_until_logged(&["ready"]).await.unwrap();
+        let first = node.pid().unwrap();
+        node.pause().unwrap();
+        node.resume().unwrap();
+        node.kill().await;
+        assert!(matches!(node.pause(), Err(ServerError::NotRunning { .. })));
+        node.start_until_logged(&["ready"]).await.unwrap();
+        assert_ne!(node.pid(), Some(first));
+        assert!(folder.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a_paused_server_can_be_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let node =
+            shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done", folder.path());
+        node.start_until_logged(&["ready"]).await.unwrap();
+        node.pause().unwrap();
+        node.terminate().await;
+        assert!(node.log().ends_with("bye\n"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_while_it_starts_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = shell("echo 'bind: Address already in use'; exit 3", folder.path());
+        let error = node.start_until_logged(&["ready"]).await.unwrap_err();
+        assert!(matches!(&error, ServerError::Ended { port_taken: true, .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "a shell ended by itself; its last words:\nbind: Address already in use"
+        );
+    }
+
+    /// What the guard does when this process dies is what it does when its input closes.
+    #[tokio::test]
+    async fn the_guard_ends_the_server_and_removes_its_folder_when_the_parent_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = shell("echo ready; exec sleep 1000", folder.path());
+        node.start_until_logged(&["ready"]).await.unwrap();
+        let mut process = node.lock().take().unwrap();
+        drop(process.guard.stdin.take());
+        process.ended().await;
+        timeout(READY_TIMEOUT, async {
+            while folder.path().exists() {
+                sleep(POLL_INTERVAL).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[test]
+    fn ports_are_not_given_twice() {
+        let mut ports = free_ports(200);
+        ports.extend(free_ports(200));
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 400);
+    }
+}
