@@ -13,3 +13,5 @@ pub mod pipeline;
 pub mod sink;
 #[cfg(feature = "mongodb")]
 pub mod source;
+#[cfg(feature = "servers")]
+pub mod servers;

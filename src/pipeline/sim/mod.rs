@@ -219,7 +219,7 @@ fn schedule(seed: u64, broker: Broker, planted: Planted) -> Result<(), String> {
 
 /// Waits until the sink holds the last operation, and then for a while.
 async fn complete(world: &Shared) {
-    for _ in 0..2000 {
+    for _ in 0..150 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let world = lock(world);
         let last = world.history.expected.last().map(|(at, _)| *at);
