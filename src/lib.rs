@@ -2,8 +2,20 @@
 #![forbid(unsafe_code)]
 
 pub mod bson;
+#[cfg(feature = "connector")]
+pub mod cli;
+#[cfg(feature = "connector")]
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod format;
 #[cfg(feature = "connector")]
+pub mod http;
+#[cfg(feature = "connector")]
+pub mod metrics;
+#[cfg(feature = "connector")]
 pub mod pipeline;
+#[cfg(feature = "connector")]
+pub mod secret;
+#[cfg(feature = "connector")]
+pub mod status;
