@@ -63,7 +63,9 @@ impl ErrorKind {
         use Disposition::{Halt, Retry};
         match self {
             Self::Config => (Halt, "correct the configuration"),
-            Self::Unsupported => (Halt, "connect to a replica set, with every data-bearing member in the URI"),
+            Self::Unsupported => {
+                (Halt, "connect to a replica set, with every data-bearing member in the URI")
+            }
             Self::Unauthorized => (Halt, "check the credentials and the privileges (README, Privileges)"),
             Self::SourceUnavailable => (Retry, "check that MongoDB runs and that the URI is right"),
             Self::PositionLost => (

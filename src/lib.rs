@@ -3,6 +3,8 @@
 
 pub mod bson;
 #[cfg(feature = "connector")]
+pub mod checkpoint;
+#[cfg(feature = "connector")]
 pub mod cli;
 #[cfg(feature = "connector")]
 pub mod config;
@@ -17,5 +19,9 @@ pub mod metrics;
 pub mod pipeline;
 #[cfg(feature = "connector")]
 pub mod secret;
+#[cfg(feature = "connector")]
+pub mod sink;
+#[cfg(feature = "mongodb")]
+pub mod source;
 #[cfg(feature = "connector")]
 pub mod status;

@@ -47,7 +47,8 @@ impl<'a> RawDoc<'a> {
     /// The document at the start of `bytes`, which may go on behind it.
     pub fn first_in(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let length = usize::try_from(read_i32(bytes, 0)?).unwrap_or(0);
-        let document = bytes.get(..length).ok_or(Malformed { what: "the document is cut off", offset: bytes.len() })?;
+        let document =
+            bytes.get(..length).ok_or(Malformed { what: "the document is cut off", offset: bytes.len() })?;
         Self::new(document)
     }
 
@@ -63,7 +64,10 @@ impl<'a> RawDoc<'a> {
 
     /// The first element of that name, if the document can be read as far as that.
     pub fn get(self, name: &str) -> Option<RawValue<'a>> {
-        self.iter().map_while(Result::ok).find(|element| element.name == name.as_bytes()).map(|element| element.value)
+        self.iter()
+            .map_while(Result::ok)
+            .find(|element| element.name == name.as_bytes())
+            .map(|element| element.value)
     }
 
     /// Whether it has no element.

@@ -91,7 +91,10 @@ impl<'a> Change<'a> {
     /// The document's key.
     pub fn key(&self) -> Option<&Key<'a>> {
         match self {
-            Self::Insert { key, .. } | Self::Update { key, .. } | Self::Replace { key, .. } | Self::Delete { key } => Some(key),
+            Self::Insert { key, .. }
+            | Self::Update { key, .. }
+            | Self::Replace { key, .. }
+            | Self::Delete { key } => Some(key),
             Self::Command(_) | Self::Watermark => None,
         }
     }

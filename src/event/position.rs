@@ -45,7 +45,9 @@ impl fmt::Debug for Position {
 
 /// A text that is not a position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a position: expected `seconds-increment` or `seconds-increment-ordinal`, such as 1795393406-1")]
+#[error(
+    "`{0}` is not a position: expected `seconds-increment` or `seconds-increment-ordinal`, such as 1795393406-1"
+)]
 pub struct NotAPosition(String);
 
 impl FromStr for Position {

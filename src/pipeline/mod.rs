@@ -1,6 +1,28 @@
-//! The pipeline: what it asks of its neighbours.
+//! The pipeline: from a source's chunks to a sink's acknowledgements.
+//!
+//! Order by a queue of tasks, progress by a queue of deliveries. The reader spawns one task for each chunk and queues its handle; the loop
+//! joins the handles in order and hands the batches to the sink; deliveries are awaited in order too, so what is durable is contiguous
+//! by construction. Any error ends the attempt: the supervisor opens sink and source again, and the oplog is the replay buffer.
 //!
 //! The traits stand here, where they are used; adapters import them, never each other.
+
+mod budget;
+mod in_flight;
+mod keeper;
+mod pulse;
+mod resume;
+mod run;
+#[cfg(test)]
+mod sim;
+mod stage;
+mod supervise;
+
+pub use budget::{BATCHES_MAX, Budget};
+pub use in_flight::Durable;
+pub use resume::{Start, resume_point};
+pub use run::{Parts, Pipeline};
+pub use stage::{OnUnknown, Stage};
+pub use supervise::{Attempt, Backoff, supervise};
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +33,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::event::{Mark, Namespace, Position};
+use crate::event::{Change, Mark, Namespace, Position};
 use crate::format::{Record, Route};
+use crate::source::Chunk;
 
 /// Resolves when every record of a batch is durable, or with the reason why not. A dropped sender counts as a failure.
 pub type Delivery = oneshot::Receiver<Result<(), Error>>;
@@ -60,9 +83,22 @@ pub struct Opened {
     pub tail: SinkTail,
 }
 
+impl fmt::Debug for OwnStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tail(_) => "Tail",
+            Self::Beside(_) => "Beside",
+            Self::None => "None",
+        })
+    }
+}
+
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("router", &self.router).field("tail", &self.tail).finish_non_exhaustive()
+        f.debug_struct("Opened")
+            .field("router", &self.router)
+            .field("tail", &self.tail)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,6 +160,16 @@ pub enum Stored {
     Cleared,
 }
 
+impl Stored {
+    /// The checkpoint, unless it was cleared.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        match self {
+            Self::Checkpoint(checkpoint) => Some(checkpoint),
+            Self::Cleared => None,
+        }
+    }
+}
+
 /// Keeps the checkpoint.
 pub trait CheckpointStore: Send {
     /// Claims the store for this instance and reads what it holds. From now on an earlier claimant's `save` fails with `Fenced`.
@@ -149,9 +195,57 @@ pub struct RecordBatch {
     pub ends_unit: bool,
     /// The newest wall clock among its entries, for the lag.
     pub wall_ms: Option<i64>,
+    /// What became of its operations.
+    pub counts: Counts,
     /// Its part of the budget, given back when it is dropped.
     pub hold: Option<Hold>,
 }
 
 /// Bytes taken from a budget.
 pub type Hold = tokio::sync::OwnedSemaphorePermit;
+
+/// What became of a batch's operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Inserts published.
+    pub inserts: u32,
+    /// Updates published.
+    pub updates: u32,
+    /// Replacements published.
+    pub replaces: u32,
+    /// Deletes published.
+    pub deletes: u32,
+    /// Commands published.
+    pub commands: u32,
+    /// Watermarks published.
+    pub watermarks: u32,
+    /// Operations of other namespaces.
+    pub filtered: u32,
+    /// Operations left out by policy.
+    pub skipped: u32,
+}
+
+impl Counts {
+    fn add(&mut self, change: &Change<'_>) {
+        *match change {
+            Change::Insert { .. } => &mut self.inserts,
+            Change::Update { .. } => &mut self.updates,
+            Change::Replace { .. } => &mut self.replaces,
+            Change::Delete { .. } => &mut self.deletes,
+            Change::Command(_) => &mut self.commands,
+            Change::Watermark => &mut self.watermarks,
+        } += 1;
+    }
+}
+
+/// Is told what happens: metrics and status. Called once for each chunk or batch, never for each event; must not block.
+pub trait Monitor: Send + Sync {
+    /// A chunk was read.
+    fn read(&self, chunk: &Chunk);
+    /// A batch went to the sink.
+    fn sent(&self, batch: &RecordBatch);
+    /// A batch, and all before it, is durable.
+    fn durable(&self, durable: &Durable);
+    /// A checkpoint was stored, or not.
+    fn stored(&self, mark: Mark, error: Option<&Error>);
+}

@@ -1,0 +1,3 @@
+//! Where events go. Every adapter has the same parts: settings, opening, sending, and what its errors mean.
+
+pub mod lines;

@@ -1,0 +1,91 @@
+//! Where changes come from: chunks of operations, in the order of the source's history.
+
+pub mod client;
+pub mod namespaces;
+pub mod oplog;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::error::Error;
+use crate::event::{Mark, Position, Txn};
+
+pub use namespaces::Namespaces;
+
+/// A history of changes that can be read from a place on.
+pub trait Source: Send + Sync {
+    /// Opens the history behind `from`, after having verified that it still reaches back that far: else the error says that the
+    /// position is lost. The stream yields chunks in order, an empty one on every idle reply; it never ends by itself.
+    fn open(&self, from: Resume) -> BoxFuture<'_, Result<ChunkStream, Error>>;
+}
+
+/// An open history.
+pub type ChunkStream = BoxStream<'static, Result<Chunk, Error>>;
+
+/// Where to begin reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Behind what is majority-committed now.
+    Now,
+    /// With the oldest entry there is.
+    Earliest,
+    /// Behind that place.
+    After(Mark),
+}
+
+/// Operations that lie in one buffer, and how far one has come with them.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The buffer: a whole reply of the server, shared by its chunks.
+    pub bytes: Bytes,
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// The transactions they belong to.
+    pub txns: Vec<Txn>,
+    /// With this chunk done, everything is done up to here; entries without operations count.
+    pub end: Mark,
+    /// Whether `end` is the end of an entry and of a transaction.
+    pub ends_unit: bool,
+    /// Bytes that its operations take.
+    pub size: usize,
+    /// Entries that end in this chunk.
+    pub entries: u32,
+    /// The newest wall clock of its entries, in milliseconds since 1970.
+    pub wall_ms: Option<i64>,
+}
+
+/// One operation: a plain entry, or an element of an `applyOps`.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Its position.
+    pub at: Position,
+    /// The election term of its entry.
+    pub term: Option<i64>,
+    /// The wall clock of its entry, in milliseconds since 1970.
+    pub wall_ms: Option<i64>,
+    /// Its document in the chunk's bytes.
+    pub doc: Range<u32>,
+    /// Its transaction's place in the chunk's list.
+    pub txn: Option<u32>,
+    /// Set where the entry as a whole can't be understood.
+    pub problem: Option<&'static str>,
+}
+
+impl Chunk {
+    /// A chunk without operations, which only says how far the source has come.
+    pub fn idle(end: Mark) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            ops: Vec::new(),
+            txns: Vec::new(),
+            end,
+            ends_unit: true,
+            size: 0,
+            entries: 0,
+            wall_ms: None,
+        }
+    }
+}
