@@ -1,0 +1,133 @@
+//! The sinks of a configuration: each a table `[sinks.NAME]`, whose `type` says which other keys it takes.
+
+use serde::Deserialize;
+
+use super::lines;
+
+#[cfg(feature = "kafka")]
+pub use placeholder::Kafka;
+#[cfg(feature = "nats")]
+pub use placeholder::Nats;
+
+#[cfg(not(feature = "kafka"))]
+pub use super::missing::Missing as Kafka;
+#[cfg(not(feature = "nats"))]
+pub use super::missing::Missing as Nats;
+
+/// A sink's settings.
+#[derive(Debug)]
+pub enum Sink {
+    /// Apache Kafka.
+    Kafka(Kafka),
+    /// NATS JetStream.
+    Nats(Nats),
+    /// Standard output.
+    Stdout(lines::Stdout),
+    /// A file.
+    File(lines::File),
+}
+
+impl Sink {
+    /// Its type.
+    pub fn kind(&self) -> SinkKind {
+        match self {
+            Self::Kafka(_) => SinkKind::Kafka,
+            Self::Nats(_) => SinkKind::Nats,
+            Self::Stdout(_) => SinkKind::Stdout,
+            Self::File(_) => SinkKind::File,
+        }
+    }
+}
+
+/// The word behind `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// Apache Kafka.
+    Kafka,
+    /// NATS JetStream.
+    Nats,
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File,
+}
+
+impl SinkKind {
+    /// The word itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Nats => "nats",
+            Self::Stdout => "stdout",
+            Self::File => "file",
+        }
+    }
+}
+
+/// Stand-ins until the adapters bring settings of their own; replace the two lines above that name them.
+mod placeholder {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use crate::format::Format;
+
+    /// Kafka's settings.
+    #[derive(Debug, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    #[allow(missing_docs)]
+    pub struct Kafka {
+        pub bootstrap_servers: String,
+        pub prefix: String,
+        pub topic: String,
+        pub format: Format,
+        pub create_topics: bool,
+        pub partitions: u32,
+        pub replication_factor: u32,
+        pub librdkafka: BTreeMap<String, String>,
+    }
+
+    impl Default for Kafka {
+        fn default() -> Self {
+            Self {
+                bootstrap_servers: "127.0.0.1:9092".to_owned(),
+                prefix: "mongo".to_owned(),
+                topic: "{prefix}.{db}.{coll}".to_owned(),
+                format: Format::default(),
+                create_topics: true,
+                partitions: 1,
+                replication_factor: 1,
+                librdkafka: BTreeMap::new(),
+            }
+        }
+    }
+
+    /// NATS' settings.
+    #[derive(Debug, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    #[allow(missing_docs)]
+    pub struct Nats {
+        pub servers: String,
+        pub prefix: String,
+        pub stream: String,
+        pub subject: String,
+        pub format: Format,
+        pub create_stream: bool,
+        pub password: Option<crate::secret::Secret>,
+    }
+
+    impl Default for Nats {
+        fn default() -> Self {
+            Self {
+                servers: "nats://127.0.0.1:4222".to_owned(),
+                prefix: "mongo".to_owned(),
+                stream: "MONGO".to_owned(),
+                subject: "{prefix}.{db}.{coll}".to_owned(),
+                format: Format::default(),
+                create_stream: true,
+                password: None,
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be wrong with a configuration although every value is of the right type. Pure.
+
+use std::collections::BTreeMap;
+
+use super::{Config, Sink, Store};
+
+/// The smallest budget: a chunk of oplog is up to 256 KiB, and a few must be under way at once.
+const BUDGET_BYTES_MIN: usize = 1 << 20;
+
+/// What is wrong with the value of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// The key, to find the place that its value came from.
+    pub(super) key: String,
+    /// The whole message.
+    pub(super) what: String,
+}
+
+fn wrong(key: impl Into<String>, what: impl Into<String>) -> Result<(), Wrong> {
+    Err(Wrong { key: key.into(), what: what.into() })
+}
+
+/// Sinks' names appear in metrics, keys, file names and subjects.
+pub(super) fn sink_name(name: &str) -> Result<(), Wrong> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !name.is_empty() && name.bytes().all(fits) {
+        return Ok(());
+    }
+    wrong(
+        format!("sinks.{name}"),
+        format!("`sinks.{name}`: a sink's name has letters, digits, `_` and `-` only"),
+    )
+}
+
+/// Checks a whole configuration.
+pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
+    sinks(config)?;
+    pipeline(config)?;
+    listen(&config.http.listen)
+}
+
+fn sinks(config: &Config) -> Result<(), Wrong> {
+    if config.sinks.is_empty() {
+        return wrong(
+            "sinks",
+            "there is no sink: add a table [sinks.events] with type = \"stdout\" (or kafka, nats, file)",
+        );
+    }
+    if config.checkpoint.store == Store::File
+        && config.sinks.len() > 1
+        && !config.checkpoint.tells_sinks_apart()
+    {
+        return wrong(
+            "checkpoint.path",
+            "`checkpoint.path` is one file, but each sink needs a checkpoint of its own: put `{sink}` into the path",
+        );
+    }
+    let mut paths = BTreeMap::new();
+    for (name, sink) in &config.sinks {
+        let Sink::File(file) = sink else { continue };
+        if let Some(other) = paths.insert(&file.path, name) {
+            let path = file.path.display();
+            return wrong(
+                format!("sinks.{name}.path"),
+                format!("`sinks.{other}.path` and `sinks.{name}.path` are the same file, {path}"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn pipeline(config: &Config) -> Result<(), Wrong> {
+    let budget = config.pipeline.budget_bytes;
+    if budget < BUDGET_BYTES_MIN || u32::try_from(budget).is_err() {
+        let most = u32::MAX;
+        return wrong(
+            "pipeline.budget_bytes",
+            format!("`pipeline.budget_bytes` must be from {BUDGET_BYTES_MIN} to {most}, not {budget}"),
+        );
+    }
+    if config.retry.initial_ms == 0 || config.retry.initial_ms > config.retry.max_ms {
+        return wrong("retry.initial_ms", "`retry.initial_ms` must be at least 1 and at most `retry.max_ms`");
+    }
+    Ok(())
+}
+
+fn listen(address: &str) -> Result<(), Wrong> {
+    let port =
+        address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(()),
+        _ if address.is_empty() => Ok(()),
+        _ => wrong(
+            "http.listen",
+            format!("`http.listen` must be HOST:PORT, such as 127.0.0.1:9464, or empty, not `{address}`"),
+        ),
+    }
+}

@@ -1,0 +1,7 @@
+//! One binary for all integration tests: a module per behaviour.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[cfg(feature = "connector")]
+mod config;
+#[cfg(feature = "connector")]
+mod http;
