@@ -2,8 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod bson;
+#[cfg(feature = "connector")]
+pub mod checkpoint;
 pub mod error;
 pub mod event;
 pub mod format;
 #[cfg(feature = "connector")]
 pub mod pipeline;
+#[cfg(feature = "connector")]
+pub mod sink;

@@ -1,0 +1,4 @@
+//! Where checkpoints are kept.
+
+#[cfg(feature = "nats")]
+pub mod nats;
