@@ -4,7 +4,25 @@ use crate::bson::RawValue;
 
 /// A topic or subject template.
 #[derive(Debug, Clone)]
-pub struct Template {}
+pub struct Template {
+    text: String,
+}
+
+impl Template {
+    /// Stand-in.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() { Err(TemplateError("empty".to_owned())) } else { Ok(Self { text: text.to_owned() }) }
+    }
+
+    /// Stand-in.
+    pub fn subject(&self, prefix: &str, ns: crate::event::Namespace<'_>) -> Vec<super::SubjectPart> {
+        let text = self.text.replace("{prefix}", prefix).replace("{db}", ns.db).replace("{coll}", &ns.coll.replace('.', "=2E"));
+        match text.split_once("{id}") {
+            Some((before, _)) => vec![super::SubjectPart::Literal(before.to_owned()), super::SubjectPart::Id],
+            None => vec![super::SubjectPart::Literal(text)],
+        }
+    }
+}
 
 /// A template that can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
