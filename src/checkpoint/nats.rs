@@ -30,7 +30,7 @@ impl StreamEnd {
     async fn read(&self) -> Result<Option<Stored>, Error> {
         let mut connection = Connection::open(&self.name, &self.settings).await?;
         let Some(stream) = stream::find(&mut connection, &self.settings).await? else { return Ok(None) };
-        Ok(match stream::end(&mut connection, &stream).await?.tail {
+        Ok(match stream::end(&mut connection, &stream, &self.settings.prefix).await?.tail {
             SinkTail::At(checkpoint) => Some(Stored::Checkpoint(checkpoint)),
             SinkTail::Cleared => Some(Stored::Cleared),
             SinkTail::Empty | SinkTail::Unknown => None,
@@ -46,7 +46,9 @@ impl StreamEnd {
                 let header = Header { at: at.at, term: at.term, source: at.source.clone() };
                 (header.to_string(), serde_json::json!({ "op": "watermark", "position": at.at }))
             }
-            Stored::Cleared => (stream::CLEARED.to_owned(), serde_json::json!({ "op": "watermark", "position": null })),
+            Stored::Cleared => {
+                (stream::CLEARED.to_owned(), serde_json::json!({ "op": "watermark", "position": null }))
+            }
         };
         let message = PublishMessage::build()
             .expected_last_sequence(stream.cached_info().state.last_sequence)
@@ -65,7 +67,11 @@ impl StreamEnd {
                 let what = format!("the connector still writes to the stream {stream}: stop it first");
                 Error::new(ErrorKind::Fenced, what)
             }
-            _ => Error::caused(ErrorKind::StoreUnavailable, format!("can't write to the stream {stream}"), error),
+            _ => Error::caused(
+                ErrorKind::StoreUnavailable,
+                format!("can't write to the stream {stream}"),
+                error,
+            ),
         }
     }
 }

@@ -152,22 +152,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes the next records of the batch, as many as the window takes, but only a burst.
+    /// Publishes the next records of the batch.
     async fn publish_some(&mut self) -> Result<(), Error> {
         let Some(mut publishing) = self.publishing.take() else { return Ok(()) };
-        let batch = &publishing.outgoing.batch;
-        let mut published = 0;
-        while let Some(record) = batch.records.get(publishing.next)
-            && published < BURST
-            && self.window.has_room()
-        {
-            self.publish(&batch.bytes, record).await?;
-            publishing.next += 1;
-            published += 1;
-        }
-        if publishing.next < batch.records.len() {
+        let result = self.publish_burst(&mut publishing).await;
+        if result.is_err() || publishing.next < publishing.outgoing.batch.records.len() {
             self.publishing = Some(publishing);
-            return Ok(());
+            return result;
         }
         let Outgoing { batch, delivered } = publishing.outgoing;
         let header = batch.records.last().map(|record| slice(&batch.bytes, &record.header));
@@ -176,12 +167,27 @@ impl Publisher {
         Ok(())
     }
 
+    /// As many records as the window takes, but no more than a burst.
+    async fn publish_burst(&mut self, publishing: &mut Publishing) -> Result<(), Error> {
+        let batch = &publishing.outgoing.batch;
+        for record in batch.records[publishing.next..].iter().take(BURST) {
+            if !self.window.has_room() {
+                break;
+            }
+            self.publish(&batch.bytes, record).await?;
+            publishing.next += 1;
+        }
+        Ok(())
+    }
+
     /// Publishes one record, without copying its subject and value.
     async fn publish(&mut self, bytes: &Bytes, record: &Record) -> Result<(), Error> {
         let defect = |what| Error::new(ErrorKind::Internal, format!("a record at {} {what}", record.at));
         let To::Subject(subject) = &record.to else { return Err(defect("has no subject")) };
-        let subject = Subject::from_utf8(slice(bytes, subject)).map_err(|_| defect("has a damaged subject"))?;
-        let position = std::str::from_utf8(&bytes[bounds(&record.header)]).ok().and_then(|text| text.parse().ok());
+        let subject =
+            Subject::from_utf8(slice(bytes, subject)).map_err(|_| defect("has a damaged subject"))?;
+        let position =
+            std::str::from_utf8(&bytes[bounds(&record.header)]).ok().and_then(|text| text.parse().ok());
         let position: HeaderValue = position.ok_or_else(|| defect("has a damaged header"))?;
         let value = record.value.as_ref().map_or_else(Bytes::new, |range| slice(bytes, range));
 
@@ -193,7 +199,8 @@ impl Publisher {
         }
         self.window.push(subject.len() + record.header.len() + value.len());
         let client = &self.start.connection.client;
-        let sent = client.publish_with_reply_and_headers(subject.clone(), self.inbox.clone(), headers, value).await;
+        let sent =
+            client.publish_with_reply_and_headers(subject.clone(), self.inbox.clone(), headers, value).await;
         sent.map_err(|error| errors::publishing(&subject, error))
     }
 
@@ -264,7 +271,8 @@ impl Publisher {
         drop((start, acks));
         let mut reason = Some(reason);
         let mut fail = |delivered: Delivered| {
-            let later = || Error::new(ErrorKind::SinkUnavailable, "the connection to NATS was given up before");
+            let later =
+                || Error::new(ErrorKind::SinkUnavailable, "the connection to NATS was given up before");
             let _ = delivered.send(Err(reason.take().unwrap_or_else(later)));
         };
         let under_way = in_flight.into_iter().map(|batch| batch.delivered);

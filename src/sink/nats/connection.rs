@@ -59,11 +59,17 @@ impl Connection {
         let servers = &settings.servers;
         let client = timeout(ANSWER_TIMEOUT, options.connect(servers.addresses()))
             .await
-            .map_err(|_| Error::new(ErrorKind::SinkUnavailable, format!("no NATS server answers at {servers}")))?
+            .map_err(|_| {
+                Error::new(ErrorKind::SinkUnavailable, format!("no NATS server answers at {servers}"))
+            })?
             .map_err(|error| errors::connecting(servers, error))?;
         // There is no switch that forbids reconnecting: take the servers away.
         client.set_server_pool(NOWHERE).await.map_err(|error| {
-            Error::caused(ErrorKind::SinkUnavailable, format!("the connection to NATS at {servers} broke"), error)
+            Error::caused(
+                ErrorKind::SinkUnavailable,
+                format!("the connection to NATS at {servers} broke"),
+                error,
+            )
         })?;
         let jetstream = match &settings.jetstream_domain {
             Some(domain) => jetstream::with_domain(client.clone(), domain),

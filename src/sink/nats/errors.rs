@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
 use async_nats::jetstream::context::{RequestError, RequestErrorKind};
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::{ConnectError, ConnectErrorKind, PublishError, PublishErrorKind};
@@ -39,12 +41,16 @@ fn kind_of(code: ErrorCode) -> ErrorKind {
 /// No connection came about.
 pub(super) fn connecting(servers: &Servers, error: ConnectError) -> Error {
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            Error::caused(ErrorKind::Unauthorized, format!("NATS at {servers} refused the credentials"), error)
-        }
-        ConnectErrorKind::Tls => {
-            Error::caused(ErrorKind::SinkUnavailable, format!("no TLS connection to NATS at {servers}"), error)
-        }
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => Error::caused(
+            ErrorKind::Unauthorized,
+            format!("NATS at {servers} refused the credentials"),
+            error,
+        ),
+        ConnectErrorKind::Tls => Error::caused(
+            ErrorKind::SinkUnavailable,
+            format!("no TLS connection to NATS at {servers}"),
+            error,
+        ),
         _ => Error::caused(ErrorKind::SinkUnavailable, format!("no NATS server answers at {servers}"), error),
     }
 }
@@ -99,7 +105,9 @@ pub(super) fn publishing(subject: &str, error: PublishError) -> Error {
         PublishErrorKind::MaxPayloadExceeded => {
             Error::caused(ErrorKind::Refused, format!("a message to {subject} is too large"), error)
         }
-        PublishErrorKind::InvalidSubject => Error::new(ErrorKind::Internal, format!("`{subject}` is not a subject")),
+        PublishErrorKind::InvalidSubject => {
+            Error::new(ErrorKind::Internal, format!("`{subject}` is not a subject"))
+        }
         PublishErrorKind::Send => {
             Error::caused(ErrorKind::SinkUnavailable, "the connection to NATS has ended", error)
         }

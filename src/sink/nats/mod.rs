@@ -48,7 +48,7 @@ impl Nats {
     async fn open_stream(&self) -> Result<Opened, Error> {
         let mut connection = Connection::open(&self.name, &self.settings).await?;
         let stream = stream::find_or_create(&mut connection, &self.settings).await?;
-        let end = stream::end(&mut connection, &stream).await?;
+        let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
         let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
         let chain = Chain::start(Start {
@@ -79,10 +79,14 @@ impl Nats {
         let server = format!("NATS {} at {}", connection.client.server_info().version, self.settings.servers);
         let name = &self.settings.stream;
         let Some(stream) = stream else {
-            let outlook = if self.settings.create_stream { "and will be created" } else { "and `create_stream` is off" };
+            let outlook = if self.settings.create_stream {
+                "and will be created"
+            } else {
+                "and `create_stream` is off"
+            };
             return Ok(format!("{server}: the stream {name} does not exist {outlook}"));
         };
-        let end = stream::end(&mut connection, &stream).await?;
+        let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let messages = stream.cached_info().state.messages;
         let replicas = stream.cached_info().config.num_replicas;
         let tail = match end.tail {

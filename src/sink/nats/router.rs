@@ -78,10 +78,14 @@ impl Subjects {
         let owner = taken.entry(subject.to_owned()).or_insert_with(|| Some(ns.to_string()));
         match owner {
             Some(owner) if self.shared || *owner == ns.to_string() => Ok(()),
-            Some(owner) => {
-                Err(Error::new(ErrorKind::Collision, format!("{ns} and {owner} would share the subject {subject}")))
-            }
-            None => Err(Error::new(ErrorKind::Collision, format!("{ns} would get the reserved subject {subject}"))),
+            Some(owner) => Err(Error::new(
+                ErrorKind::Collision,
+                format!("{ns} and {owner} would share the subject {subject}"),
+            )),
+            None => Err(Error::new(
+                ErrorKind::Collision,
+                format!("{ns} would get the reserved subject {subject}"),
+            )),
         }
     }
 }
@@ -98,7 +102,11 @@ impl Router for Subjects {
 
 /// A route whose events all have one subject.
 fn fixed(subject: String, bytes_max: usize) -> Route {
-    Route { name: subject.clone(), addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]), bytes_max }
+    Route {
+        name: subject.clone(),
+        addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]),
+        bytes_max,
+    }
 }
 
 /// The subject as people read it.

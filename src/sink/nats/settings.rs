@@ -158,7 +158,10 @@ impl Settings {
         }
         let ways = [has_password, has_token, has_seed, self.credentials_file.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
-            return Err(refuse("user", "use one of `user` with `password`, `token`, `nkey_seed` and `credentials_file`"));
+            return Err(refuse(
+                "user",
+                "use one of `user` with `password`, `token`, `nkey_seed` and `credentials_file`",
+            ));
         }
         Ok(())
     }
@@ -172,7 +175,8 @@ impl Settings {
         if let Some(token) = secret("token_file", self.token.as_ref(), self.token_file.as_deref())? {
             return Ok(Auth::Token(token));
         }
-        if let Some(seed) = secret("nkey_seed_file", self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref())? {
+        if let Some(seed) = secret("nkey_seed_file", self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref())?
+        {
             return Ok(Auth::NKey(seed));
         }
         Ok(self.credentials_file.as_deref().map_or(Auth::Nobody, Auth::Credentials))
@@ -212,10 +216,14 @@ impl TryFrom<String> for Servers {
     fn try_from(text: String) -> Result<Self, String> {
         let parse = |(number, address): (usize, &str)| {
             let place = number + 1;
-            let address: ServerAddr =
-                address.trim().parse().map_err(|error| format!("address {place} of the servers is wrong: {error}"))?;
+            let address: ServerAddr = address
+                .trim()
+                .parse()
+                .map_err(|error| format!("address {place} of the servers is wrong: {error}"))?;
             if address.username().is_some() || address.password().is_some() {
-                return Err(format!("address {place} of the servers holds credentials: use the keys `user` and `password`"));
+                return Err(format!(
+                    "address {place} of the servers holds credentials: use the keys `user` and `password`"
+                ));
             }
             if address.is_websocket() {
                 return Err(format!("address {place} of the servers is a WebSocket: use nats:// or tls://"));
@@ -276,8 +284,9 @@ fn one_of(key: &str, value: Option<&Secret>, file: Option<&PathBuf>) -> Result<b
 /// The secret itself; files usually end with a line feed that is not part of it.
 fn secret(key: &str, value: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, Error> {
     let Some(path) = file else { return Ok(value.cloned()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::caused(ErrorKind::Config, format!("{key}: can't read {}", path.display()), error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::caused(ErrorKind::Config, format!("{key}: can't read {}", path.display()), error)
+    })?;
     Ok(Some(Secret(text.trim().to_owned())))
 }
 

@@ -3,7 +3,9 @@
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{Config, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{
+    Config, Info, RawMessageError, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+};
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -26,7 +28,10 @@ pub(crate) struct End {
 }
 
 /// Finds the stream, and creates it where the settings say so.
-pub(crate) async fn find_or_create(connection: &mut Connection, settings: &Settings) -> Result<Stream, Error> {
+pub(crate) async fn find_or_create(
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<Stream, Error> {
     if let Some(stream) = find(connection, settings).await? {
         return Ok(stream);
     }
@@ -60,7 +65,9 @@ pub(crate) async fn find(connection: &mut Connection, settings: &Settings) -> Re
         Err(error) => error,
     };
     match error.kind() {
-        GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+        GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            Ok(None)
+        }
         _ if errors::has_no_jetstream(&error) => Err(no_jetstream(connection, settings)),
         _ => Err(errors::finding(name, error)),
     }
@@ -74,27 +81,37 @@ fn no_jetstream(connection: &Connection, settings: &Settings) -> Error {
         return Error::new(ErrorKind::SinkUnavailable, what);
     }
     let info = connection.client.server_info();
-    let kind =
-        if info.jetstream || info.cluster.is_some() { ErrorKind::SinkUnavailable } else { ErrorKind::Refused };
+    let kind = if info.jetstream || info.cluster.is_some() {
+        ErrorKind::SinkUnavailable
+    } else {
+        ErrorKind::Refused
+    };
     Error::new(kind, format!("NATS at {servers} has no JetStream: start it with `-js`"))
 }
 
 /// What the last message of the stream says, read from the stream's leader.
-pub(crate) async fn end(connection: &mut Connection, stream: &Stream) -> Result<End, Error> {
-    let state = &stream.cached_info().state;
-    // Any subject; where the last message was deleted, the one before it.
-    let last = connection.answer(stream.get_last_raw_message_by_subject(">")).await?;
-    let name = &stream.cached_info().config.name;
-    match last {
-        // Stragglers of an earlier connection may have come since the stream was looked up.
-        Ok(message) => {
-            Ok(End { sequence: state.last_sequence.max(message.sequence), tail: tail(name, &message)? })
-        }
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-            Ok(End { sequence: state.last_sequence, tail: SinkTail::Empty })
-        }
-        Err(error) => Err(errors::reading(name, error)),
+pub(crate) async fn end(connection: &mut Connection, stream: &Stream, prefix: &str) -> Result<End, Error> {
+    let Info { config, state, .. } = stream.cached_info();
+    let sequence = state.last_sequence;
+    if state.messages == 0 {
+        return Ok(End { sequence, tail: SinkTail::Empty });
     }
+    let mut last = connection.answer(stream.get_raw_message(sequence)).await?;
+    if is_missing(&last) {
+        // Deleted: what stands before it counts.
+        let ours = format!("{prefix}.>");
+        last = connection.answer(stream.get_last_raw_message_by_subject(&ours)).await?;
+    }
+    if is_missing(&last) {
+        return Ok(End { sequence, tail: SinkTail::Empty });
+    }
+    let last = last.map_err(|error| errors::reading(&config.name, error))?;
+    // Meanwhile stragglers of an earlier connection may have come.
+    Ok(End { sequence: sequence.max(last.sequence), tail: tail(&config.name, &last)? })
+}
+
+fn is_missing<T>(message: &Result<T, RawMessageError>) -> bool {
+    matches!(message, Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound)
 }
 
 fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
@@ -107,7 +124,8 @@ fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
         return Ok(SinkTail::Cleared);
     }
     let header: Header = header.as_str().parse().map_err(|why| {
-        let what = format!("the last message of the stream {stream} ({}, {}): {why}", last.sequence, last.subject);
+        let what =
+            format!("the last message of the stream {stream} ({}, {}): {why}", last.sequence, last.subject);
         Error::new(ErrorKind::CheckpointUnreadable, what)
     })?;
     Ok(SinkTail::At(Checkpoint { at: header.at, term: header.term, source: header.source }))
@@ -139,9 +157,13 @@ fn check(info: &Info, settings: &Settings) -> Result<(), Error> {
     let wanted = subjects(settings);
     let refuse = |why: String| Err(Error::new(ErrorKind::Refused, format!("the stream {name} {why}")));
     if !taken.iter().any(|pattern| covers(pattern, &wanted)) {
-        return refuse(format!("takes {}, but not {wanted}: add it, or use another prefix", taken.join(", ")));
+        return refuse(format!(
+            "takes {}, but not {wanted}: add it, or use another prefix",
+            taken.join(", ")
+        ));
     }
-    if info.config.mirror.is_some() || info.config.sources.as_ref().is_some_and(|sources| !sources.is_empty()) {
+    if info.config.mirror.is_some() || info.config.sources.as_ref().is_some_and(|sources| !sources.is_empty())
+    {
         return refuse("is filled from other streams: one stream, one connector".to_owned());
     }
     if info.config.sealed {
@@ -183,10 +205,14 @@ mod tests {
 
     #[test]
     fn subjects_cover_what_they_match() {
-        for (pattern, subject) in [("mongo.>", "mongo.>"), (">", "mongo.>"), ("*.>", "mongo.>"), ("a.>", "a.b.>")] {
+        for (pattern, subject) in
+            [("mongo.>", "mongo.>"), (">", "mongo.>"), ("*.>", "mongo.>"), ("a.>", "a.b.>")]
+        {
             assert!(covers(pattern, subject), "{pattern} {subject}");
         }
-        for (pattern, subject) in [("mongo.*", "mongo.>"), ("mongo", "mongo.>"), ("a.b.>", "a.>"), ("b.>", "a.>")] {
+        for (pattern, subject) in
+            [("mongo.*", "mongo.>"), ("mongo", "mongo.>"), ("a.b.>", "a.>"), ("b.>", "a.>")]
+        {
             assert!(!covers(pattern, subject), "{pattern} {subject}");
         }
     }
