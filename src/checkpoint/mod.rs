@@ -2,4 +2,6 @@
 
 pub mod file;
 pub mod mongodb;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod record;

@@ -1,3 +1,5 @@
 //! Where events go. Every adapter has the same parts: settings, opening, sending, and what its errors mean.
 
 pub mod lines;
+#[cfg(feature = "nats")]
+pub mod nats;

@@ -1,0 +1,297 @@
+//! The chain: every record names the sequence number that must stand before it.
+//!
+//! All records are under way at once, yet none can be stored behind a gap, twice or out of order: the server refuses a record whose
+//! predecessor is not the stream's last message, and with it all that follow. That holds across broken connections and against a
+//! second writer. Whatever is odd ends the chain: the oldest delivery says why, the sink is opened again and reads where it stands.
+
+use std::collections::VecDeque;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, header};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ack::Answer;
+use super::connection::Connection;
+use super::errors;
+use super::memory::Memory;
+use super::window::Window;
+use crate::error::{Error, ErrorKind};
+use crate::format::{Header, Record, To};
+use crate::pipeline::{Checkpoint, Delivery, Hold, RecordBatch, Sink};
+
+/// More batches than any budget lets through: the budget is the bound. An empty queue of this length costs nothing.
+const QUEUE_MAX: usize = 1 << 20;
+
+/// How many records are published before acknowledgements are looked at again.
+const BURST: usize = 64;
+
+/// The sink: hands batches to the task that owns the connection. Dropping it gives the connection up.
+#[derive(Debug)]
+pub(super) struct Chain {
+    queue: mpsc::Sender<Outgoing>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What a chain needs to know.
+pub(super) struct Start {
+    pub(super) connection: Connection,
+    /// The stream's name.
+    pub(super) stream: String,
+    /// The sequence number of the stream's last message.
+    pub(super) sequence: u64,
+    /// For how long nothing may be acknowledged while something is under way.
+    pub(super) ack_timeout: Duration,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Chain {
+    /// Starts the task. Fails if the connection breaks meanwhile.
+    pub(super) async fn start(start: Start) -> Result<Self, Error> {
+        let inbox = Subject::from(start.connection.client.new_inbox());
+        let acks = start.connection.client.subscribe(inbox.clone()).await.map_err(|error| {
+            Error::caused(ErrorKind::SinkUnavailable, "can't subscribe to acknowledgements", error)
+        })?;
+        let (queue, batches) = mpsc::channel(QUEUE_MAX);
+        let publisher = Publisher {
+            acks,
+            inbox,
+            batches,
+            publishing: None,
+            in_flight: VecDeque::new(),
+            window: Window::new(start.sequence),
+            deadline: Instant::now(),
+            position: HeaderName::from_static(Header::NAME),
+            start,
+        };
+        Ok(Self { queue, _task: AbortOnDropHandle::new(tokio::spawn(publisher.run())) })
+    }
+}
+
+impl Sink for Chain {
+    fn send(&mut self, batch: RecordBatch) -> Delivery {
+        let (delivered, delivery) = oneshot::channel();
+        if let Err(error) = self.queue.try_send(Outgoing { batch, delivered }) {
+            let what = format!("a batch for NATS was not taken: {error}");
+            // The receiver is below.
+            let _ = error.into_inner().delivered.send(Err(Error::new(ErrorKind::Internal, what)));
+        }
+        delivery
+    }
+}
+
+/// A batch, and whom to tell.
+struct Outgoing {
+    batch: RecordBatch,
+    delivered: Delivered,
+}
+
+type Delivered = oneshot::Sender<Result<(), Error>>;
+
+/// A batch of which some records are published.
+struct Publishing {
+    outgoing: Outgoing,
+    next: usize,
+}
+
+/// A batch of which all records are published.
+struct InFlight {
+    /// The sequence number of its last record, or of the one before it if it has none.
+    last: u64,
+    /// The header of its last record.
+    header: Option<Bytes>,
+    delivered: Delivered,
+    /// Given back with the acknowledgement.
+    _hold: Option<Hold>,
+}
+
+/// The task that owns the connection.
+struct Publisher {
+    start: Start,
+    acks: Subscriber,
+    inbox: Subject,
+    batches: mpsc::Receiver<Outgoing>,
+    publishing: Option<Publishing>,
+    in_flight: VecDeque<InFlight>,
+    window: Window,
+    /// When the next acknowledgement must have come, if any is due.
+    deadline: Instant,
+    position: HeaderName,
+}
+
+impl Publisher {
+    async fn run(mut self) {
+        if let Err(error) = self.publish_all().await {
+            tracing::debug!(%error, "the chain ends");
+            self.fail(error).await;
+        }
+    }
+
+    /// Runs until the sink is dropped, or something is odd.
+    async fn publish_all(&mut self) -> Result<(), Error> {
+        loop {
+            // The window is the only reason to wait: the client's queue has room for all of it.
+            let may_publish = self.window.has_room();
+            tokio::select! {
+                biased;
+                ack = self.acks.next() => self.acknowledged(ack)?,
+                error = self.start.connection.trouble() => return Err(error),
+                () = sleep_until(self.deadline), if !self.window.is_empty() => return Err(self.silence()),
+                () = ready(()), if may_publish && self.publishing.is_some() => self.publish_some().await?,
+                outgoing = self.batches.recv(), if may_publish && self.publishing.is_none() => match outgoing {
+                    Some(outgoing) => self.publishing = Some(Publishing { outgoing, next: 0 }),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Publishes the next records of the batch.
+    async fn publish_some(&mut self) -> Result<(), Error> {
+        let Some(mut publishing) = self.publishing.take() else { return Ok(()) };
+        let result = self.publish_burst(&mut publishing).await;
+        if result.is_err() || publishing.next < publishing.outgoing.batch.records.len() {
+            self.publishing = Some(publishing);
+            return result;
+        }
+        let Outgoing { batch, delivered } = publishing.outgoing;
+        let header = batch.records.last().map(|record| slice(&batch.bytes, &record.header));
+        self.in_flight.push_back(InFlight { last: self.window.last(), header, delivered, _hold: batch.hold });
+        self.deliver();
+        Ok(())
+    }
+
+    /// As many records as the window takes, but no more than a burst.
+    async fn publish_burst(&mut self, publishing: &mut Publishing) -> Result<(), Error> {
+        let batch = &publishing.outgoing.batch;
+        for record in batch.records[publishing.next..].iter().take(BURST) {
+            if !self.window.has_room() {
+                break;
+            }
+            self.publish(&batch.bytes, record).await?;
+            publishing.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Publishes one record, without copying its subject and value.
+    async fn publish(&mut self, bytes: &Bytes, record: &Record) -> Result<(), Error> {
+        let defect = |what| Error::new(ErrorKind::Internal, format!("a record at {} {what}", record.at));
+        let To::Subject(subject) = &record.to else { return Err(defect("has no subject")) };
+        let subject =
+            Subject::from_utf8(slice(bytes, subject)).map_err(|_| defect("has a damaged subject"))?;
+        let position =
+            std::str::from_utf8(&bytes[bounds(&record.header)]).ok().and_then(|text| text.parse().ok());
+        let position: HeaderValue = position.ok_or_else(|| defect("has a damaged header"))?;
+        let value = record.value.as_ref().map_or_else(Bytes::new, |range| slice(bytes, range));
+
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(self.window.last()));
+        headers.insert(self.position.clone(), position);
+        if self.window.is_empty() {
+            self.deadline = Instant::now() + self.start.ack_timeout;
+        }
+        self.window.push(subject.len() + record.header.len() + value.len());
+        let client = &self.start.connection.client;
+        let sent =
+            client.publish_with_reply_and_headers(subject.clone(), self.inbox.clone(), headers, value).await;
+        sent.map_err(|error| errors::publishing(&subject, error))
+    }
+
+    /// Takes an answer, and all others that are there already.
+    fn acknowledged(&mut self, first: Option<Message>) -> Result<(), Error> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let message = message.ok_or_else(|| self.start.connection.broken())?;
+            match Answer::of(&message) {
+                Answer::Stored(sequence) if self.window.acknowledge(sequence) => {}
+                answer => return Err(self.odd(answer)),
+            }
+            next = self.acks.next().now_or_never();
+        }
+        self.deadline = Instant::now() + self.start.ack_timeout;
+        self.deliver();
+        Ok(())
+    }
+
+    /// Resolves the deliveries of the batches that are acknowledged, in order.
+    fn deliver(&mut self) {
+        while let Some(front) = self.in_flight.front()
+            && front.last <= self.window.acknowledged()
+            && let Some(done) = self.in_flight.pop_front()
+        {
+            if let Some(upto) = done.header.as_deref().and_then(checkpoint) {
+                self.start.memory.acknowledge(upto);
+            }
+            // Nobody waits any more when the attempt has ended.
+            let _ = done.delivered.send(Ok(()));
+        }
+    }
+
+    /// What an answer means that is not the next acknowledgement.
+    fn odd(&self, answer: Answer) -> Error {
+        let stream = &self.start.stream;
+        match answer {
+            Answer::Refused(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => {
+                let kind =
+                    if self.start.memory.conflict() { ErrorKind::Fenced } else { ErrorKind::SinkUnavailable };
+                errors::second_writer(kind, stream)
+            }
+            Answer::Refused(error) => errors::refusal(format!("the stream {stream} refused a record"), error),
+            Answer::Nobody => {
+                let what = format!("the stream {stream} takes no messages: it is deleted, or has no leader");
+                Error::new(ErrorKind::SinkUnavailable, what)
+            }
+            Answer::Stored(sequence) => {
+                let wanted = self.window.acknowledged() + 1;
+                let what = format!("the stream {stream} stored a record as {sequence} instead of {wanted}");
+                Error::new(ErrorKind::SinkUnavailable, what)
+            }
+            Answer::Strange(text) => {
+                Error::new(ErrorKind::SinkUnavailable, format!("the stream {stream} answered `{text}`"))
+            }
+        }
+    }
+
+    fn silence(&self) -> Error {
+        let (stream, timeout) = (&self.start.stream, self.start.ack_timeout);
+        let what = format!("the stream {stream} has acknowledged nothing for {timeout:?}");
+        Error::new(ErrorKind::SinkUnavailable, what)
+    }
+
+    /// Lets the connection go, and fails what is under way and whatever may still come. The oldest delivery gets the reason.
+    async fn fail(self, reason: Error) {
+        let Self { start, acks, mut batches, publishing, in_flight, .. } = self;
+        drop((start, acks));
+        let mut reason = Some(reason);
+        let mut fail = |delivered: Delivered| {
+            let later =
+                || Error::new(ErrorKind::SinkUnavailable, "the connection to NATS was given up before");
+            let _ = delivered.send(Err(reason.take().unwrap_or_else(later)));
+        };
+        let under_way = in_flight.into_iter().map(|batch| batch.delivered);
+        under_way.chain(publishing.map(|batch| batch.outgoing.delivered)).for_each(&mut fail);
+        while let Some(outgoing) = batches.recv().await {
+            fail(outgoing.delivered);
+        }
+    }
+}
+
+fn checkpoint(header: &[u8]) -> Option<Checkpoint> {
+    let Header { at, term, source } = std::str::from_utf8(header).ok()?.parse().ok()?;
+    Some(Checkpoint { at, term, source })
+}
+
+fn slice(bytes: &Bytes, range: &std::ops::Range<u32>) -> Bytes {
+    bytes.slice(bounds(range))
+}
+
+fn bounds(range: &std::ops::Range<u32>) -> std::ops::Range<usize> {
+    range.start as usize..range.end as usize
+}

@@ -1,0 +1,122 @@
+//! NATS JetStream: one stream, one connector, every record exactly in its place.
+//!
+//! The stream itself is the checkpoint: each message carries its position in a header, and the last one tells where to go on.
+//! [`Chain`] keeps it whole. An acknowledgement means that the stream's replicas have the message; a server may flush it to disk
+//! later, and after a crash of the machine the stream may end earlier: the connector then goes on from there.
+
+mod ack;
+mod chain;
+pub(crate) mod connection;
+mod errors;
+mod memory;
+mod router;
+mod settings;
+pub(crate) mod stream;
+mod window;
+
+pub(crate) use router::watermark_subject;
+pub use settings::{Secret, Servers, Settings, Tls};
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use self::chain::{Chain, Start};
+use self::connection::Connection;
+use self::memory::Memory;
+use self::router::Subjects;
+use crate::checkpoint::nats::StreamEnd;
+use crate::error::Error;
+use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
+
+/// A NATS sink that can be opened, again and again.
+#[derive(Debug)]
+pub struct Nats {
+    name: String,
+    settings: Settings,
+    memory: Arc<Memory>,
+}
+
+impl Nats {
+    /// The sink of that name. Connects to nothing yet; fails only if the settings can't work.
+    pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        Ok(Self { name: name.into(), settings, memory: Arc::default() })
+    }
+
+    async fn open_stream(&self) -> Result<Opened, Error> {
+        let mut connection = Connection::open(&self.name, &self.settings).await?;
+        let stream = stream::find_or_create(&mut connection, &self.settings).await?;
+        let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
+        let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
+        let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
+        let chain = Chain::start(Start {
+            connection,
+            stream: self.settings.stream.clone(),
+            sequence: end.sequence,
+            ack_timeout: self.settings.ack_timeout(),
+            memory: Arc::clone(&self.memory),
+        });
+        Ok(Opened { sink: Box::new(chain.await?), router, tail: self.tail(end.tail) })
+    }
+
+    /// A stream that was emptied or made anew while we wrote to it tells no position; going on as at a first start would skip changes.
+    fn tail(&self, tail: SinkTail) -> SinkTail {
+        match (tail, self.memory.acknowledged()) {
+            (SinkTail::Empty, Some(upto)) => {
+                let stream = &self.settings.stream;
+                tracing::warn!(stream, position = %upto.at, "the stream was emptied: going on where it was left");
+                SinkTail::At(upto)
+            }
+            (tail, _) => tail,
+        }
+    }
+
+    async fn look(&self) -> Result<String, Error> {
+        let mut connection = Connection::open(&self.name, &self.settings).await?;
+        let stream = stream::find(&mut connection, &self.settings).await?;
+        let server = format!("NATS {} at {}", connection.client.server_info().version, self.settings.servers);
+        let name = &self.settings.stream;
+        let Some(stream) = stream else {
+            let outlook = if self.settings.create_stream {
+                "and will be created"
+            } else {
+                "and `create_stream` is off"
+            };
+            return Ok(format!("{server}: the stream {name} does not exist {outlook}"));
+        };
+        let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
+        let messages = stream.cached_info().state.messages;
+        let replicas = stream.cached_info().config.num_replicas;
+        let tail = match end.tail {
+            SinkTail::At(checkpoint) => format!("the last at {}", checkpoint.at),
+            SinkTail::Cleared => "the position was cleared".to_owned(),
+            SinkTail::Empty | SinkTail::Unknown => "no position".to_owned(),
+        };
+        Ok(format!("{server}: the stream {name} (replicas: {replicas}) holds {messages} messages, {tail}"))
+    }
+}
+
+/// The largest message that both the server and the stream take.
+fn message_bytes_max(connection: &Connection, stream_limit: i32) -> usize {
+    let server_limit = connection.client.max_payload();
+    match usize::try_from(stream_limit) {
+        Ok(limit) if limit > 0 => limit.min(server_limit),
+        _ => server_limit,
+    }
+}
+
+impl OpenSink for Nats {
+    fn open<'a>(&'a self, _stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
+        self.open_stream().boxed()
+    }
+
+    fn own_store(&self, _pipeline: &str) -> Result<OwnStore, Error> {
+        Ok(OwnStore::Tail(Box::new(StreamEnd::new(&self.name, self.settings.clone()))))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<String, Error>> {
+        self.look().boxed()
+    }
+}

@@ -1,0 +1,95 @@
+//! What is published and not yet acknowledged.
+
+use std::collections::VecDeque;
+
+/// How many records may wait for their acknowledgement. Servers drop messages when 10 000 wait for their stream.
+pub(super) const RECORDS_MAX: usize = 8192;
+
+/// How many bytes may wait; a larger record passes alone.
+const BYTES_MAX: usize = 16 << 20;
+
+/// The sequence numbers and sizes of the records that are under way. Pure.
+#[derive(Debug)]
+pub(super) struct Window {
+    acknowledged: u64,
+    bytes: usize,
+    sizes: VecDeque<usize>,
+}
+
+impl Window {
+    /// Nothing is under way, and the stream's last message has that sequence number.
+    pub(super) fn new(last: u64) -> Self {
+        Self { acknowledged: last, bytes: 0, sizes: VecDeque::new() }
+    }
+
+    /// Whether another record may be published.
+    pub(super) fn has_room(&self) -> bool {
+        self.sizes.len() < RECORDS_MAX && self.bytes < BYTES_MAX
+    }
+
+    /// Whether everything is acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// The sequence number of the last record that was published.
+    pub(super) fn last(&self) -> u64 {
+        self.acknowledged + self.sizes.len() as u64
+    }
+
+    /// The sequence number of the last record that was acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// A record is published behind [`Window::last`].
+    pub(super) fn push(&mut self, bytes: usize) {
+        self.sizes.push_back(bytes);
+        self.bytes += bytes;
+    }
+
+    /// An acknowledgement came. Returns whether it is the one that had to come: the server confirms in order.
+    #[must_use]
+    pub(super) fn acknowledge(&mut self, sequence: u64) -> bool {
+        if sequence != self.acknowledged + 1 {
+            return false;
+        }
+        let Some(bytes) = self.sizes.pop_front() else { return false };
+        self.bytes -= bytes;
+        self.acknowledged = sequence;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYTES_MAX, RECORDS_MAX, Window};
+
+    #[test]
+    fn acknowledgements_come_in_order() {
+        let mut window = Window::new(41);
+        window.push(1);
+        window.push(1);
+        assert_eq!((window.last(), window.acknowledged()), (43, 41));
+        assert!(!window.acknowledge(43));
+        assert!(window.acknowledge(42));
+        assert!(!window.acknowledge(42));
+        assert!(window.acknowledge(43));
+        assert!(!window.acknowledge(44), "nothing is under way");
+        assert!(window.is_empty());
+    }
+
+    #[test]
+    fn both_limits_hold() {
+        let mut window = Window::new(0);
+        for _ in 0..RECORDS_MAX {
+            assert!(window.has_room());
+            window.push(10);
+        }
+        assert!(!window.has_room());
+        assert!(window.acknowledge(1));
+        assert!(window.has_room());
+        window.push(BYTES_MAX);
+        assert!(!window.has_room());
+    }
+}
