@@ -10,7 +10,7 @@ mod record;
 
 pub use header::Header;
 pub use json::Json;
-pub use name::{Template, TemplateError, murmur2};
+pub use name::{Template, TemplateError, collision_key, murmur2};
 pub use record::{Addressing, Encoded, Record, RecordInProgress, RecordWriter, Route, SubjectPart, To};
 
 use std::fmt;
