@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::header::Header;
 use super::name::murmur2;
-use crate::event::{ChangeEvent, Position};
+use crate::event::{ChangeEvent, Key, Position};
 
 /// Where the events of a namespace go: found once, on first sight of the namespace.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ fn write_subject(out: &mut Vec<u8>, parts: &[SubjectPart], event: &ChangeEvent<'
         match part {
             SubjectPart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             SubjectPart::Op => out.extend_from_slice(event.change.name().as_bytes()),
-            SubjectPart::Id => match event.change.key().and_then(|key| key.id()) {
+            SubjectPart::Id => match event.change.key().and_then(Key::id) {
                 Some(id) => super::name::write_id_token(out, id),
                 None => out.push(b'_'),
             },
