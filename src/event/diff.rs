@@ -200,3 +200,142 @@ fn is_index(name: &[u8]) -> bool {
 fn malformed(what: &'static str) -> Malformed {
     Malformed { what, offset: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bson::extjson::{Mode, parse, write_value};
+
+    /// Everything that a delta says, one phrase each.
+    #[derive(Default)]
+    struct Phrases(Vec<String>);
+
+    impl DeltaVisitor for Phrases {
+        fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
+            let mut text = [path, b" = "].concat();
+            write_value(&mut text, value, Mode::Relaxed)?;
+            self.0.push(String::from_utf8(text).unwrap());
+            Ok(())
+        }
+
+        fn removed(&mut self, path: &[u8]) {
+            self.0.push(format!("no {}", std::str::from_utf8(path).unwrap()));
+        }
+
+        fn truncated(&mut self, path: &[u8], new_size: i32) {
+            self.0.push(format!("{} cut to {new_size}", std::str::from_utf8(path).unwrap()));
+        }
+    }
+
+    fn phrases(delta: &Delta<'_>) -> Result<Vec<String>, Malformed> {
+        let mut phrases = Phrases::default();
+        let mut path = b"rest of the call before".to_vec();
+        delta.visit(&mut path, &mut phrases)?;
+        assert!(path.is_empty());
+        Ok(phrases.0)
+    }
+
+    fn of_diff(json: &str) -> Result<Vec<String>, Malformed> {
+        let diff = parse(json).expect(json);
+        phrases(&Delta::Diff(RawDoc::new(&diff).unwrap()))
+    }
+
+    #[test]
+    fn a_diff_reads_as_mongodbs_change_stream_lists_it() {
+        let cases: &[(&str, &[&str])] = &[
+            (r#"{"so":{"u":{"1":2},"i":{"2":3},"s0":{"u":{"x":2}}}}"#, &["o.1 = 2", "o.2 = 3", "o.0.x = 2"]),
+            (r#"{"so":{"u":{"0":2}},"sr":{"a":true,"u0":2}}"#, &["o.0 = 2", "r.0 = 2"]),
+            (r#"{"u":{"0":2},"s1":{"u":{"x":2}}}"#, &["0 = 2", "1.x = 2"]),
+            (r#"{"u":{"p.q":2},"sa":{"u":{"b.c":2}}}"#, &["p.q = 2", "a.b.c = 2"]),
+            (r#"{"sa":{"sb.c":{"a":true,"l":2}}}"#, &["a.b.c cut to 2"]),
+            (r#"{"sa":{"a":true,"s0":{"u":{"3":1}}}}"#, &["a.0.3 = 1"]),
+            (r#"{"sa":{"a":true,"l":10,"s0":{"u":{"x":2}}}}"#, &["a cut to 10", "a.0.x = 2"]),
+            (r#"{"sx":{"d":{"01":false,"7":false}}}"#, &["no x.01", "no x.7"]),
+            (r#"{"i":{"$price":2},"sa":{"i":{"$q":2}}}"#, &["$price = 2", "a.$q = 2"]),
+        ];
+        for (diff, expected) in cases {
+            assert_eq!(of_diff(diff).unwrap(), *expected, "{diff}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_comes_first_then_what_is_gone_then_what_is_below() {
+        assert_eq!(
+            of_diff(r#"{"d":{"a":false},"u":{"b":1},"i":{"c":2},"b":{"e":{"o":0,"d":3}},"sf":{"d":{"g":false},"u":{"h":4}}}"#)
+                .unwrap(),
+            ["b = 1", "c = 2", r#"e = {"o":0,"d":3}"#, "no a", "f.h = 4", "no f.g"]
+        );
+    }
+
+    #[test]
+    fn empty_names_and_names_like_sections_are_ordinary_names() {
+        assert_eq!(
+            of_diff(r#"{"s":{"u":{"n":1,"":2}},"sx":{"i":{"":3}}}"#).unwrap(),
+            [".n = 1", ". = 2", "x. = 3"]
+        );
+        assert_eq!(
+            of_diff(r#"{"u":{"a":1,"l":2,"d":3},"sdiff":{"u":{"u0":4}},"ss0":{"sd":{"d":{"s":false}}},"sa":{"u":{"a":true}}}"#)
+                .unwrap(),
+            ["a = 1", "l = 2", "d = 3", "diff.u0 = 4", "no s0.d.s", "a.a = true"]
+        );
+    }
+
+    #[test]
+    fn arrays_within_arrays_keep_the_order_of_their_indexes() {
+        assert_eq!(
+            of_diff(r#"{"sa":{"a":true,"u2":null,"s10":{"a":true,"l":0,"u0":[1]},"u11":{}}}"#).unwrap(),
+            ["a.2 = null", "a.10 cut to 0", "a.10.0 = [1]", "a.11 = {}"]
+        );
+    }
+
+    #[test]
+    fn version_1_lists_its_paths_as_they_are() {
+        let (set, unset) = (parse(r#"{"a.10":1,"a.2":null}"#).unwrap(), parse(r#"{"b.c":true}"#).unwrap());
+        let (set, unset) = (RawDoc::new(&set).unwrap(), RawDoc::new(&unset).unwrap());
+        let both = Delta::Modifiers { set: Some(set), unset: Some(unset) };
+        assert_eq!(phrases(&both).unwrap(), ["a.10 = 1", "a.2 = null", "no b.c"]);
+        assert_eq!(phrases(&Delta::Modifiers { set: None, unset: None }).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_grammar_does_not_allow_is_refused() {
+        for diff in [
+            "{}",
+            r#"{"x":{}}"#,
+            r#"{"":{}}"#,
+            r#"{"dd":{}}"#,
+            r#"{"u":1}"#,
+            r#"{"u":[1]}"#,
+            r#"{"u":{"a":1},"u":{"b":1}}"#,
+            r#"{"i":{"a":1},"u":{"b":1}}"#,
+            r#"{"sa":{"u":{"a":1}},"u":{"b":1}}"#,
+            r#"{"sa":{}}"#,
+            r#"{"sa":1}"#,
+            r#"{"a":true,"u0":1}"#,
+            r#"{"sa":{"a":false,"u0":1}}"#,
+            r#"{"sa":{"a":1,"u0":1}}"#,
+            r#"{"sa":{"a":true,"l":1.0}}"#,
+            r#"{"sa":{"a":true,"l":{"$numberLong":"1"}}}"#,
+            r#"{"sa":{"a":true,"u0":1,"l":1}}"#,
+            r#"{"sa":{"a":true,"ux":1}}"#,
+            r#"{"sa":{"a":true,"u":1}}"#,
+            r#"{"sa":{"a":true,"s0":1}}"#,
+            r#"{"sa":{"a":true,"d0":1}}"#,
+            r#"{"sa":{"a":true,"a":true}}"#,
+        ] {
+            assert!(of_diff(diff).is_err(), "{diff}");
+        }
+    }
+
+    #[test]
+    fn a_diff_is_followed_to_the_depth_that_a_reader_follows() {
+        let nested =
+            |depth: usize| format!(r#"{}{{"u":{{"x":1}}}}{}"#, r#"{"sa":"#.repeat(depth), "}".repeat(depth));
+        std::thread::Builder::new()
+            .stack_size(2 << 20)
+            .spawn(move || assert_eq!(of_diff(&nested(DEPTH_MAX - 1)).map(|phrases| phrases.len()), Ok(1)))
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+}

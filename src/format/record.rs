@@ -219,3 +219,110 @@ fn range(start: usize, end: usize) -> Range<u32> {
     let bound = |offset: usize| u32::try_from(offset).expect("a batch stays far below 4 GiB");
     bound(start)..bound(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bson::RawDoc;
+    use crate::bson::extjson::parse;
+    use crate::event::{Change, Namespace};
+
+    fn event(change: Change<'_>) -> ChangeEvent<'_> {
+        ChangeEvent {
+            at: Position { t: 5, i: 6, ordinal: 7 },
+            term: None,
+            wall_ms: None,
+            ns: Namespace { db: "db", coll: "c" },
+            collection_id: None,
+            change,
+            txn: None,
+            source: "rs0",
+        }
+    }
+
+    fn route(addressing: Addressing) -> Arc<Route> {
+        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000 })
+    }
+
+    fn write(
+        out: &mut RecordWriter,
+        event: &ChangeEvent<'_>,
+        route: &Arc<Route>,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) {
+        let append = |text: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(text);
+            Ok::<(), ()>(())
+        };
+        let mut record = out.begin(event, route);
+        record.key(|out| append(key, out)).unwrap();
+        if let Some(value) = value {
+            record.value(|out| append(value, out)).unwrap();
+        }
+        record.finish();
+    }
+
+    #[test]
+    fn a_records_parts_lie_in_one_buffer_and_a_tombstone_has_no_value() {
+        let key = parse(r#"{"_id":"a b"}"#).unwrap();
+        let delete = event(Change::Delete { key: Key::Document(RawDoc::new(&key).unwrap()) });
+        let subject = route(Addressing::Subject(vec![
+            SubjectPart::Literal("p.db.".into()),
+            SubjectPart::Id,
+            SubjectPart::Literal(".".into()),
+            SubjectPart::Op,
+        ]));
+        let mut writer = RecordWriter::with_capacity(100, 2);
+        assert!(writer.is_empty());
+        write(&mut writer, &delete, &subject, b"key", Some(b"value"));
+        write(&mut writer, &event(Change::Watermark), &subject, b"", None);
+        let length = writer.len();
+        let Encoded { bytes, records } = writer.finish();
+        assert_eq!(length, bytes.len());
+        let text = |range: &Range<u32>| {
+            std::str::from_utf8(&bytes[range.start as usize..range.end as usize]).unwrap()
+        };
+        let subjects: Vec<&str> = records
+            .iter()
+            .map(|record| match &record.to {
+                To::Subject(range) => text(range),
+                to => panic!("{to:?}"),
+            })
+            .collect();
+        assert_eq!(subjects, ["p.db.s=a=20b.delete", "p.db._.watermark"]);
+        assert_eq!(
+            (text(&records[0].header), text(&records[0].key)),
+            ("v1 0000000005-0000000006-0000000007 - rs0", "key")
+        );
+        assert_eq!(records[0].value.as_ref().map(text), Some("value"));
+        assert_eq!(records[1].value, None);
+    }
+
+    #[test]
+    fn the_key_picks_the_partition_as_kafkas_java_client_does() {
+        // 479470107 % 12, and -790332482 without its sign bit % 12.
+        assert_eq!(partition(b"abc", 12), 3);
+        assert_eq!(partition(b"foobar", 12), 6);
+        assert_eq!(partition(b"abc", 0), 0);
+    }
+
+    #[test]
+    fn a_record_that_is_not_finished_leaves_nothing() {
+        let mut writer = RecordWriter::default();
+        let lines = route(Addressing::Lines);
+        write(&mut writer, &event(Change::Watermark), &lines, b"k", Some(b"v"));
+        let before = writer.len();
+        let mut record = writer.begin(&event(Change::Watermark), &lines);
+        record
+            .key(|out| {
+                out.push(1);
+                Err(())
+            })
+            .unwrap_err();
+        drop(record);
+        assert_eq!(writer.len(), before);
+        let records = writer.finish().records;
+        assert_eq!((records.len(), &records[0].to), (1, &To::Line));
+    }
+}

@@ -6,8 +6,13 @@
 
 mod date;
 mod decimal;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod wrapper;
 mod write;
 
+pub use parse::{ParseError, parse};
 pub use write::{write_array, write_doc, write_string, write_value};
 pub(crate) use write::{write_date, write_hex, write_timestamp, write_uuid};
 

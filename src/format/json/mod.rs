@@ -9,6 +9,9 @@
 //! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
 //! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::header::write_position;
