@@ -16,6 +16,8 @@ pub mod http;
 #[cfg(feature = "connector")]
 pub mod metrics;
 #[cfg(feature = "connector")]
+pub mod monitor;
+#[cfg(feature = "connector")]
 pub mod pipeline;
 #[cfg(feature = "connector")]
 pub mod secret;

@@ -14,6 +14,7 @@ use prometheus::{
 
 use crate::error::ErrorKind;
 use crate::event::Position;
+use crate::pipeline::{Counts, Durable};
 
 /// What every name begins with.
 const PREFIX: &str = "mongo_observer";
@@ -75,9 +76,9 @@ impl Metrics {
     }
 
     /// The handles for the pipeline of that sink, with everything at zero.
-    pub fn pipeline(&self, sink: &str, budget_bytes: usize) -> PipelineMetrics {
+    pub fn pipeline(&self, sink: &str, budget_bytes: u32) -> PipelineMetrics {
         let pipeline = PipelineMetrics(Arc::new(Handles::of(&self.families, sink)));
-        self.families.in_flight_limit.with_label_values(&[sink]).set(signed(budget_bytes));
+        self.families.in_flight_limit.with_label_values(&[sink]).set(budget_bytes.into());
         self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).push(pipeline.clone());
         pipeline
     }
@@ -196,58 +197,41 @@ impl Handles {
     }
 }
 
-/// A batch that the sink has acknowledged.
-#[derive(Clone, Copy, Debug)]
-pub struct Durable<'a> {
-    /// How many events of each `op` it holds; empty for a batch without events.
-    pub events: &'a [(&'static str, u64)],
-    /// The bytes of its records.
-    pub bytes: usize,
-    /// When it was sent.
-    pub sent: Instant,
-    /// The newest wall clock of its entries; none where nothing was read: the source had nothing more.
-    pub wall_ms: Option<i64>,
-}
-
 impl PipelineMetrics {
-    /// A batch came from the source.
-    pub fn batch_read(&self, entries: usize, bytes: usize) {
-        self.0.entries_read.inc_by(entries as u64);
+    /// Entries came from the source.
+    pub fn read(&self, entries: u32, bytes: usize) {
+        self.0.entries_read.inc_by(entries.into());
         self.0.bytes_read.inc_by(bytes as u64);
     }
 
-    /// A batch with that many events was given to the sink.
-    pub fn batch_sent(&self, events: usize) {
-        self.0.in_flight_events.add(signed(events));
-    }
-
-    /// The sink has acknowledged a batch. Gives the lag in seconds.
-    pub fn batch_durable(&self, batch: &Durable<'_>) -> f64 {
-        let mut events = 0;
-        for &(op, count) in batch.events {
-            self.0.events_published.with_label_values(&[&self.0.sink, op]).inc_by(count);
-            events += count;
-        }
-        let lag = batch.wall_ms.map_or(0.0, seconds_since);
-        self.0.lag.set(lag);
-        if events > 0 {
-            self.0.in_flight_events.sub(events.cast_signed());
-            self.0.bytes_published.inc_by(batch.bytes as u64);
-            self.0.batches_published.inc();
-            self.0.publish_duration.observe(batch.sent.elapsed().as_secs_f64());
-            self.0.latency.observe(lag);
-        }
-        lag
-    }
-
-    /// That many bytes of the budget are taken.
-    pub fn budget_taken(&self, bytes: usize) {
+    /// So much is under way now: records sent and not acknowledged, bytes taken of the budget.
+    pub fn in_flight(&self, records: usize, bytes: usize) {
+        self.0.in_flight_events.set(signed(records));
         self.0.in_flight_bytes.set(signed(bytes));
     }
 
-    /// Events were left out, for that reason: one word, such as `unknown`.
-    pub fn skipped(&self, reason: &'static str, events: usize) {
-        self.0.events_skipped.with_label_values(&[self.0.sink.as_str(), reason]).inc_by(events as u64);
+    /// The sink has acknowledged a batch of so many bytes. Gives the lag in seconds: 0 where the source had nothing more.
+    pub fn durable(&self, counts: Counts, bytes: usize, durable: &Durable) -> f64 {
+        let mut published = 0;
+        for (op, count) in by_op(counts) {
+            if count > 0 {
+                self.0.events_published.with_label_values(&[self.0.sink.as_str(), op]).inc_by(count.into());
+                published += count;
+            }
+        }
+        if counts.skipped > 0 {
+            let skipped = self.0.events_skipped.with_label_values(&[self.0.sink.as_str(), "unknown"]);
+            skipped.inc_by(counts.skipped.into());
+        }
+        let lag = durable.wall_ms.map_or(0.0, seconds_since);
+        self.0.lag.set(lag);
+        if published > 0 {
+            self.0.bytes_published.inc_by(bytes as u64);
+            self.0.batches_published.inc();
+            self.0.publish_duration.observe(durable.sent.elapsed().as_secs_f64());
+            self.0.latency.observe(lag);
+        }
+        lag
     }
 
     /// From the oldest entry of the oplog to the last acknowledged one.
@@ -255,21 +239,13 @@ impl PipelineMetrics {
         self.0.oplog_window.set(remaining.as_secs_f64());
     }
 
-    /// Sink and source are open.
-    pub fn opened(&self) {
-        self.0.up.set(1);
+    /// Whether sink and source are open.
+    pub fn up(&self, up: bool) {
+        self.0.up.set(up.into());
     }
 
-    /// The attempt ended as asked. Nothing is in flight any more.
-    pub fn closed(&self) {
-        self.0.up.set(0);
-        self.0.in_flight_events.set(0);
-        self.0.in_flight_bytes.set(0);
-    }
-
-    /// The attempt ended with an error of that kind.
+    /// An attempt ended with an error of that kind.
     pub fn failed(&self, kind: ErrorKind) {
-        self.closed();
         self.0.errors.with_label_values(&[self.0.sink.as_str(), kind.name()]).inc();
     }
 
@@ -279,10 +255,10 @@ impl PipelineMetrics {
     }
 
     /// A checkpoint was stored.
-    pub fn checkpoint_stored(&self, at: Position) {
+    pub fn checkpoint_stored(&self, at: Position, now: Instant) {
         self.0.checkpoint_writes.inc();
         self.0.checkpoint_timestamp.set(f64::from(at.t));
-        *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// A checkpoint could not be stored.
@@ -294,6 +270,18 @@ impl PipelineMetrics {
         let stored = *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.checkpoint_age.set(stored.map_or(0.0, |stored| now.duration_since(stored).as_secs_f64()));
     }
+}
+
+/// The values of the label `op`.
+fn by_op(counts: Counts) -> [(&'static str, u32); 6] {
+    [
+        ("insert", counts.inserts),
+        ("update", counts.updates),
+        ("replace", counts.replaces),
+        ("delete", counts.deletes),
+        ("command", counts.commands),
+        ("watermark", counts.watermarks),
+    ]
 }
 
 fn opts(name: &str, help: &str) -> Opts {

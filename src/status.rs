@@ -43,9 +43,9 @@ pub struct PipelineStatus {
     /// How long after its write the last event was acknowledged; 0 when there is nothing more to do.
     pub lag_seconds: Option<f64>,
     /// Sent and not yet acknowledged: events.
-    pub in_flight_events: u64,
+    pub in_flight_events: usize,
     /// Read and not yet acknowledged: bytes of the budget.
-    pub in_flight_bytes: u64,
+    pub in_flight_bytes: usize,
     /// How often it was opened anew.
     pub restarts: u64,
     /// The last thing that went wrong, even if it is over.

@@ -3,6 +3,7 @@
 //! Every key that is not known and every value that can't be is an error that names the key, the place it came from, and what to write
 //! instead. `config/default.toml` lists all keys. Components own their settings; this module only brings them together.
 
+mod credentials;
 mod explain;
 mod layers;
 pub mod lines;
@@ -15,10 +16,7 @@ mod validate;
 
 pub use layers::{Override, PREFIX};
 pub use sinks::{Kafka, Nats, Sink, SinkKind};
-pub use tables::{
-    Access, Checkpoint, Http, Level, Log, LogFormat, Mongodb, On, Pipeline, Policy, Retry, Source, Start,
-    Store,
-};
+pub use tables::{Checkpoint, Http, Level, Log, LogFormat, Mongodb, On, Pipeline, Retry, Source, Store};
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -118,8 +116,12 @@ impl Config {
             sinks,
         };
         validate::whole(&config).map_err(refuse)?;
-        // Read once, so that a missing file is found at the start.
-        config.mongodb.access()?;
+        // Made once, so that what is wrong with them is found at the start.
+        config.mongodb.uri()?;
+        config.source.namespaces()?;
+        for (name, sink) in &config.sinks {
+            sink.validate(name)?;
+        }
         Ok(config)
     }
 }

@@ -2,9 +2,38 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer};
 
+use crate::pipeline::{OnUnknown, Start};
+
 /// Reads one of an enum's words. Without this, figment takes a number for the index of a variant.
 pub(super) fn word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
+
+/// Reads where to begin.
+pub(super) fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Start, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    match word.as_str() {
+        "now" => Ok(Start::Now),
+        "earliest" => Ok(Start::Earliest),
+        position => position.parse().map(Start::At).map_err(|_| {
+            let forms = "now, earliest or a position such as 1795393406-1";
+            D::Error::custom(format!("can't be `{word}`: use {forms}"))
+        }),
+    }
+}
+
+/// Reads what to do with what can't be handled.
+pub(super) fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnUnknown, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        Stop,
+        Skip,
+    }
+    Ok(match word(deserializer)? {
+        Word::Stop => OnUnknown::Stop,
+        Word::Skip => OnUnknown::Skip,
+    })
 }
 
 /// Reads a list, or, as environment variables give it, one text: items separated by commas, or an array as TOML writes it.

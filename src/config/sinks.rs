@@ -3,6 +3,8 @@
 use serde::Deserialize;
 
 use super::lines;
+use crate::error::Error;
+use crate::format::Format;
 
 #[cfg(feature = "kafka")]
 pub use placeholder::Kafka;
@@ -35,6 +37,26 @@ impl Sink {
             Self::Nats(_) => SinkKind::Nats,
             Self::Stdout(_) => SinkKind::Stdout,
             Self::File(_) => SinkKind::File,
+        }
+    }
+}
+
+impl Sink {
+    /// Checks the settings as far as that goes without a connection. `name` is the sink's, for the error.
+    pub(super) fn validate(&self, name: &str) -> Result<(), Error> {
+        let _ = name;
+        match self {
+            Self::Kafka(_) | Self::Nats(_) | Self::Stdout(_) | Self::File(_) => Ok(()),
+        }
+    }
+
+    /// The format of its events.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Kafka(settings) => settings.format,
+            Self::Nats(settings) => settings.format,
+            Self::Stdout(settings) => settings.format,
+            Self::File(settings) => settings.format,
         }
     }
 }

@@ -5,12 +5,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-use super::reading::{list, word};
-use crate::error::Error;
-use crate::event::Position;
+use super::credentials::with_credentials;
+use super::reading::{list, policy, start, word};
+use crate::error::{Error, ErrorKind};
+use crate::pipeline::{Backoff, OnUnknown, Start};
 use crate::secret::Secret;
+use crate::source::Namespaces;
 
 /// `[mongodb]`: where the oplog is.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,24 +30,21 @@ pub struct Mongodb {
     pub password_file: Option<PathBuf>,
 }
 
-/// How to reach MongoDB, with its files read.
-#[derive(Clone, Debug)]
-pub struct Access {
-    /// The connection string.
-    pub uri: Secret,
-    /// Replaces the connection string's user.
-    pub username: Option<String>,
-    /// Replaces the connection string's password.
-    pub password: Option<Secret>,
-}
-
 impl Mongodb {
-    /// Reads the files it names; call it for each new connection, so that rotated secrets are used.
-    pub fn access(&self) -> Result<Access, Error> {
+    /// The connection string, with the credentials that are given beside it.
+    ///
+    /// Reads the files it names: call it for each new connection, so that rotated secrets are used.
+    pub fn uri(&self) -> Result<Secret, Error> {
         let uri = Secret::resolve(Some(&self.uri), self.uri_file.as_deref(), "mongodb.uri_file")?;
         let password =
             Secret::resolve(self.password.as_ref(), self.password_file.as_deref(), "mongodb.password_file")?;
-        Ok(Access { uri: uri.unwrap_or_default(), username: self.username.clone(), password })
+        let uri = uri.unwrap_or_default();
+        if self.username.is_none() && password.is_none() {
+            return Ok(uri);
+        }
+        with_credentials(uri.expose(), self.username.as_deref(), password.as_ref().map(Secret::expose))
+            .map(Secret::new)
+            .map_err(|what| Error::new(ErrorKind::Config, what))
     }
 }
 
@@ -66,6 +65,7 @@ impl Default for Mongodb {
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
     /// Where to begin when there is no checkpoint.
+    #[serde(deserialize_with = "start")]
     pub start: Start,
     /// The namespaces that are read: exact, `db.*`, or `/regex/`. Empty: all but admin, config, local and system collections.
     #[serde(deserialize_with = "list")]
@@ -75,30 +75,10 @@ pub struct Source {
     pub exclude: Vec<String>,
 }
 
-/// Where to begin when there is no checkpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
-    /// With what happens from now on.
-    #[default]
-    Now,
-    /// With the oldest entry that the oplog holds.
-    Earliest,
-    /// Behind that position.
-    At(Position),
-}
-
-impl<'de> Deserialize<'de> for Start {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        match word.as_str() {
-            "now" => Ok(Self::Now),
-            "earliest" => Ok(Self::Earliest),
-            position => position.parse().map(Self::At).map_err(|_| {
-                de::Error::custom(format!(
-                    "can't be `{word}`: use now, earliest or a position such as 1795393406-1"
-                ))
-            }),
-        }
+impl Source {
+    /// The captured namespaces.
+    pub fn namespaces(&self) -> Result<Namespaces, Error> {
+        Namespaces::parse(&self.include, &self.exclude)
     }
 }
 
@@ -193,8 +173,8 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields)]
 pub struct Pipeline {
     /// How many bytes of oplog may be under way, from the cursor to the sink's acknowledgement.
-    pub budget_bytes: usize,
-    /// A watermark is published when nothing else was for that long; 0: never.
+    pub budget_bytes: u32,
+    /// A watermark is published when nothing else was for that long.
     pub heartbeat_ms: u64,
     /// How long the end may take on SIGTERM: what is under way is acknowledged and the checkpoint stored.
     pub grace_ms: u64,
@@ -202,11 +182,11 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Memory stays flat at about five times this, and more makes nothing faster.
-    const BUDGET_BYTES: usize = 8 << 20;
+    const BUDGET_BYTES: u32 = 8 << 20;
 
     /// After how long a silence a watermark is published.
-    pub fn heartbeat(&self) -> Option<Duration> {
-        (self.heartbeat_ms > 0).then(|| Duration::from_millis(self.heartbeat_ms))
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
     }
 
     /// How long the end may take.
@@ -234,19 +214,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// The first pause.
-    pub fn initial(&self) -> Duration {
-        Duration::from_millis(self.initial_ms)
-    }
-
-    /// The longest pause.
-    pub fn max(&self) -> Duration {
-        Duration::from_millis(self.max_ms)
-    }
-
-    /// How long the first connection may take, if there is a limit.
-    pub fn startup(&self) -> Option<Duration> {
-        (self.startup_ms > 0).then(|| Duration::from_millis(self.startup_ms))
+    /// The same, as the supervisor takes it.
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            first: Duration::from_millis(self.initial_ms),
+            longest: Duration::from_millis(self.max_ms),
+            startup: (self.startup_ms > 0).then(|| Duration::from_millis(self.startup_ms)),
+        }
     }
 }
 
@@ -260,23 +234,9 @@ impl Default for Retry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct On {
-    /// An oplog entry of a kind that this version doesn't know.
-    #[serde(deserialize_with = "word")]
-    pub unknown: Policy,
-    /// An entry or a document that is damaged.
-    #[serde(deserialize_with = "word")]
-    pub unreadable: Policy,
-}
-
-/// What to do with what can't be handled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// Stop with an error that names the position.
-    #[default]
-    Stop,
-    /// Leave it out, say so in the log, count it, and go on.
-    Skip,
+    /// An oplog entry that can't be understood, or an event that can't be encoded.
+    #[serde(deserialize_with = "policy")]
+    pub unknown: OnUnknown,
 }
 
 /// `[log]`: what is written to standard error.

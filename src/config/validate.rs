@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Config, Sink, Store};
 
 /// The smallest budget: a chunk of oplog is up to 256 KiB, and a few must be under way at once.
-const BUDGET_BYTES_MIN: usize = 1 << 20;
+const BUDGET_BYTES_MIN: u32 = 1 << 20;
 
 /// What is wrong with the value of a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,12 +71,14 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
 
 fn pipeline(config: &Config) -> Result<(), Wrong> {
     let budget = config.pipeline.budget_bytes;
-    if budget < BUDGET_BYTES_MIN || u32::try_from(budget).is_err() {
-        let most = u32::MAX;
+    if budget < BUDGET_BYTES_MIN {
         return wrong(
             "pipeline.budget_bytes",
-            format!("`pipeline.budget_bytes` must be from {BUDGET_BYTES_MIN} to {most}, not {budget}"),
+            format!("`pipeline.budget_bytes` must be at least {BUDGET_BYTES_MIN}, not {budget}"),
         );
+    }
+    if config.pipeline.heartbeat_ms == 0 {
+        return wrong("pipeline.heartbeat_ms", "`pipeline.heartbeat_ms` must be at least 1");
     }
     if config.retry.initial_ms == 0 || config.retry.initial_ms > config.retry.max_ms {
         return wrong("retry.initial_ms", "`retry.initial_ms` must be at least 1 and at most `retry.max_ms`");

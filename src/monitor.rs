@@ -1,0 +1,245 @@
+//! Turns what a pipeline does into metrics and status.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::event::Mark;
+use crate::metrics::PipelineMetrics;
+use crate::pipeline::{Budget, Counts, Durable, Monitor, RecordBatch};
+use crate::source::Chunk;
+use crate::status::{State, StatusHandle};
+
+/// What one pipeline does, from its first attempt to its end, for those who watch it.
+#[derive(Debug)]
+pub struct Observed {
+    metrics: PipelineMetrics,
+    status: StatusHandle,
+    budget: Budget,
+    /// The batches that are under way: they become durable in the order in which they were sent.
+    under_way: Mutex<VecDeque<Batch>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    counts: Counts,
+    records: usize,
+    bytes: usize,
+}
+
+impl Observed {
+    /// Watches a pipeline that has this budget.
+    pub fn new(metrics: PipelineMetrics, status: StatusHandle, budget: Budget) -> Self {
+        Self { metrics, status, budget, under_way: Mutex::default() }
+    }
+
+    /// Sink and source are open; `source` is the replica set.
+    pub fn opened(&self, source: &str) {
+        self.metrics.up(true);
+        self.status.running(source);
+    }
+
+    /// An attempt has failed, the next one comes after `pause`.
+    pub fn retrying(&self, error: &Error, pause: Duration) {
+        self.ended();
+        self.metrics.failed(error.kind());
+        self.metrics.restarted();
+        self.status.retrying(error);
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
+    }
+
+    /// The pipeline has ended, as asked or with an error.
+    pub fn finished(&self, error: Option<&Error>) {
+        self.ended();
+        match error {
+            Some(error) => {
+                self.metrics.failed(error.kind());
+                self.status.failed(error);
+            }
+            None => self.status.state(State::Stopped),
+        }
+    }
+
+    /// From the oldest entry of the oplog to the last acknowledged one.
+    pub fn oplog_window(&self, remaining: Duration) {
+        self.metrics.oplog_window(remaining);
+    }
+
+    /// What is still under way will be read again.
+    fn ended(&self) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.metrics.up(false);
+        self.in_flight(0);
+    }
+
+    fn in_flight(&self, records: usize) {
+        let bytes = self.budget.taken();
+        self.metrics.in_flight(records, bytes);
+        self.status.update(|status| {
+            status.in_flight_events = records;
+            status.in_flight_bytes = bytes;
+        });
+    }
+}
+
+impl Monitor for Observed {
+    fn read(&self, chunk: &Chunk) {
+        self.metrics.read(chunk.entries, chunk.size);
+    }
+
+    fn sent(&self, batch: &RecordBatch) {
+        let batch = Batch { counts: batch.counts, records: batch.records.len(), bytes: batch.bytes.len() };
+        let records = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            under_way.push_back(batch);
+            under_way.iter().map(|batch| batch.records).sum()
+        };
+        self.in_flight(records);
+    }
+
+    fn durable(&self, durable: &Durable) {
+        let (batch, records) = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let batch = under_way.pop_front();
+            (batch, under_way.iter().map(|batch| batch.records).sum())
+        };
+        if let Some(Batch { counts, bytes, .. }) = batch {
+            let lag = self.metrics.durable(counts, bytes, durable);
+            self.status.update(|status| {
+                status.position = Some(durable.end.position());
+                status.lag_seconds = Some(lag);
+            });
+        }
+        self.in_flight(records);
+    }
+
+    fn stored(&self, mark: Mark, error: Option<&Error>) {
+        if let Some(error) = error {
+            self.metrics.checkpoint_failed();
+            tracing::warn!(%error, "the checkpoint was not stored");
+            return;
+        }
+        self.metrics.checkpoint_stored(mark.position(), Instant::now());
+        self.status.update(|status| status.checkpoint = Some(mark.position()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::Observed;
+    use crate::error::{Error, ErrorKind};
+    use crate::event::{Mark, Position};
+    use crate::metrics::Metrics;
+    use crate::pipeline::{Budget, Counts, Durable, Monitor as _, RecordBatch};
+    use crate::source::Chunk;
+    use crate::status::{Board, State, StatusHandle};
+
+    fn mark(i: u32) -> Mark {
+        Mark::Tail { at: Position::of_entry(7, i), term: None }
+    }
+
+    fn batch(i: u32, counts: Counts, bytes: &'static [u8]) -> RecordBatch {
+        RecordBatch {
+            bytes: Bytes::from_static(bytes),
+            records: Vec::new(),
+            end: mark(i),
+            ends_unit: true,
+            wall_ms: Some(0),
+            counts,
+            hold: None,
+        }
+    }
+
+    fn durable(i: u32, wall_ms: Option<i64>) -> Durable {
+        Durable { end: mark(i), wall_ms, records: 0, sent: tokio::time::Instant::now() }
+    }
+
+    fn observed() -> (Metrics, StatusHandle, Arc<Observed>) {
+        let metrics = Metrics::new();
+        let status = Board::new().add("events", "stdout");
+        let observed =
+            Observed::new(metrics.pipeline("events", 1 << 20), status.clone(), Budget::new(1 << 20));
+        (metrics, status, Arc::new(observed))
+    }
+
+    #[track_caller]
+    fn expect(metrics: &Metrics, lines: &[&str]) {
+        let text = metrics.render();
+        for line in lines {
+            let line = format!("mongo_observer_{line}");
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn batches_are_counted_when_they_are_durable() {
+        let (metrics, status, observed) = observed();
+        observed.opened("rs0");
+        observed.read(&Chunk { entries: 3, size: 300, ..Chunk::idle(mark(3)) });
+        observed.sent(&batch(1, Counts { inserts: 2, deletes: 1, ..Counts::default() }, b"123456"));
+        observed.sent(&batch(2, Counts { inserts: 7, ..Counts::default() }, b"12"));
+        observed.durable(&durable(1, Some(0)));
+        observed.stored(mark(1), None);
+        expect(
+            &metrics,
+            &[
+                r#"source_entries_read_total{sink="events"} 3"#,
+                r#"source_bytes_read_total{sink="events"} 300"#,
+                r#"events_published_total{op="insert",sink="events"} 2"#,
+                r#"events_published_total{op="delete",sink="events"} 1"#,
+                r#"event_bytes_published_total{sink="events"} 6"#,
+                r#"batches_published_total{sink="events"} 1"#,
+                r#"publish_duration_seconds_count{sink="events"} 1"#,
+                r#"end_to_end_latency_seconds_count{sink="events"} 1"#,
+                r#"checkpoint_writes_total{sink="events"} 1"#,
+                r#"checkpoint_timestamp_seconds{sink="events"} 7"#,
+                r#"pipeline_up{sink="events"} 1"#,
+            ],
+        );
+        let now = status.get();
+        assert_eq!((now.state, now.source.as_deref()), (State::Running, Some("rs0")));
+        assert_eq!((now.position, now.checkpoint), (Some(mark(1).position()), Some(mark(1).position())));
+        assert!(now.lag_seconds.expect("known") > 1e9, "since 1970");
+    }
+
+    #[test]
+    fn nothing_more_to_read_is_no_lag() {
+        let (metrics, status, observed) = observed();
+        for (i, wall_ms) in [(1, Some(0)), (2, None)] {
+            observed.sent(&batch(i, Counts::default(), b""));
+            observed.durable(&durable(i, wall_ms));
+        }
+        expect(&metrics, &[r#"lag_seconds{sink="events"} 0"#, r#"batches_published_total{sink="events"} 0"#]);
+        assert_eq!(status.get().lag_seconds, Some(0.0));
+    }
+
+    #[test]
+    fn a_failed_attempt_is_counted_and_what_was_under_way_is_not() {
+        let (metrics, status, observed) = observed();
+        observed.opened("rs0");
+        observed.sent(&batch(1, Counts { inserts: 9, ..Counts::default() }, b"1"));
+        let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
+        observed.retrying(&error, std::time::Duration::ZERO);
+        observed.opened("rs0");
+        observed.sent(&batch(1, Counts { updates: 1, skipped: 2, ..Counts::default() }, b"1"));
+        observed.durable(&durable(1, Some(0)));
+        observed.finished(None);
+        expect(
+            &metrics,
+            &[
+                r#"events_published_total{op="update",sink="events"} 1"#,
+                r#"events_skipped_total{reason="unknown",sink="events"} 2"#,
+                r#"errors_total{kind="sink_unavailable",sink="events"} 1"#,
+                r#"restarts_total{sink="events"} 1"#,
+                r#"pipeline_up{sink="events"} 0"#,
+            ],
+        );
+        assert!(!metrics.render().contains(r#"op="insert""#));
+        assert_eq!((status.get().state, status.get().restarts), (State::Stopped, 1));
+    }
+}
