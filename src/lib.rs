@@ -8,6 +8,8 @@ pub mod checkpoint;
 pub mod cli;
 #[cfg(feature = "connector")]
 pub mod config;
+#[cfg(feature = "connector")]
+pub mod connector;
 pub mod error;
 pub mod event;
 pub mod format;

@@ -3,7 +3,7 @@
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::time::Instant;
 
-use super::{Delivery, RecordBatch};
+use super::{Counts, Delivery, RecordBatch};
 use crate::error::{Error, ErrorKind};
 use crate::event::Mark;
 
@@ -23,8 +23,12 @@ pub struct Durable {
     pub end: Mark,
     /// The newest wall clock among its entries, in milliseconds since 1970.
     pub wall_ms: Option<i64>,
+    /// What became of its operations.
+    pub counts: Counts,
     /// Its records.
     pub records: usize,
+    /// The bytes of its records.
+    pub bytes: usize,
     /// When it was sent.
     pub sent: Instant,
 }
@@ -38,7 +42,9 @@ impl Sent {
         Self(Durable {
             end: batch.end,
             wall_ms: batch.wall_ms,
+            counts: batch.counts,
             records: batch.records.len(),
+            bytes: batch.bytes.len(),
             sent: Instant::now(),
         })
     }

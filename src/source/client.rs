@@ -62,6 +62,12 @@ impl Deployment {
         &self.client
     }
 
+    /// Whether this server is newer than those that the reading was tested with.
+    pub fn is_untested(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        major.is_some_and(|major| major > 6)
+    }
+
     /// A client that speaks with one member only, whatever its state.
     pub(super) fn member(&self, host: &str) -> Result<Client, Error> {
         direct(&self.options, host, SELECTION_TIMEOUT)

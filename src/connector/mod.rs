@@ -1,0 +1,184 @@
+//! The composition root: one pipeline for each configured sink, supervised; shared metrics, one HTTP listener.
+
+mod attempt;
+mod watch;
+
+use std::sync::Arc;
+
+use tokio::sync::watch::Sender;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::attempt::SinkAttempt;
+use self::watch::Watch;
+use crate::config::{self, Config, Store};
+use crate::error::{Disposition, Error, ErrorKind};
+use crate::event::Namespace;
+use crate::format::Format;
+use crate::http::Listener;
+use crate::metrics::Metrics;
+use crate::pipeline::{Backoff, Budget, OpenSink, supervise};
+use crate::sink::lines::{LinesFile, StandardOutput};
+use crate::source::Namespaces;
+use crate::status::{Board, State};
+
+/// What the pipelines of one process share.
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    namespaces: Arc<Namespaces>,
+    starts: Sender<Starts>,
+}
+
+/// How the pipelines' first attempts went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Starts {
+    all: usize,
+    opened: usize,
+    gave_up: usize,
+}
+
+/// Runs every pipeline of `config` until `stop`, or until all of them have failed.
+///
+/// On `stop` they read no more, wait for what is under way at most as long as `pipeline.grace_ms` says, and store their checkpoints.
+/// One that fails never stops another. The error is the first pipeline's that failed.
+pub async fn run(config: Config, stop: &CancellationToken) -> Result<(), Error> {
+    let metrics = Arc::new(Metrics::new());
+    let mut board = Board::new();
+    let mut namespaces = Namespaces::parse(&config.source.include, &config.source.exclude)?;
+    if config.checkpoint.store == Store::Mongodb {
+        // Else every checkpoint would be a change that needs a checkpoint.
+        let own = Namespace { db: &config.checkpoint.database, coll: &config.checkpoint.collection };
+        namespaces = namespaces.without(own);
+    }
+    let starts = Starts { all: config.sinks.len(), ..Starts::default() };
+    let shared = Arc::new(Shared { config, namespaces: Arc::new(namespaces), starts: Sender::new(starts) });
+
+    let mut pipelines = JoinSet::new();
+    for (name, sink) in &shared.config.sinks {
+        let budget = Budget::new(shared.config.pipeline.budget_bytes);
+        let watch = Watch::new(
+            metrics.pipeline(name, budget.all() as usize),
+            board.add(name, sink.kind().name()),
+            budget.clone(),
+        );
+        let attempt = SinkAttempt {
+            name: name.clone(),
+            sink: open_sink(name, sink, &shared.config)?,
+            format: format(sink),
+            shared: Arc::clone(&shared),
+            budget,
+            watch: Arc::new(watch),
+        };
+        pipelines.spawn(pipeline(attempt, stop.clone()));
+    }
+    let http = CancellationToken::new();
+    let listener = match shared.config.http.address() {
+        Some(address) => {
+            let listener = Listener::bind(address).await?;
+            tracing::info!(address = %listener.address()?, "listening for HTTP");
+            Some(tokio::spawn(listener.serve(metrics, Arc::new(board), http.clone())))
+        }
+        None => None,
+    };
+    let result = ended(pipelines).await;
+    http.cancel();
+    if let Some(listener) = listener {
+        let _ = listener.await;
+    }
+    result
+}
+
+/// Waits for all of them; the first error is the result.
+async fn ended(mut pipelines: JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    let mut result = Ok(());
+    while let Some(ended) = pipelines.join_next().await {
+        let ended = ended
+            .unwrap_or_else(|error| Err(Error::caused(ErrorKind::Internal, "a pipeline broke off", error)));
+        result = result.and(ended);
+    }
+    result
+}
+
+/// One pipeline, from its first attempt to its end.
+async fn pipeline(mut attempt: SinkAttempt, stop: CancellationToken) -> Result<(), Error> {
+    let mut backoff = attempt.shared.config.retry.backoff();
+    loop {
+        let error = match supervise(&mut attempt, backoff, &stop).await {
+            Ok(mark) => {
+                let position = mark.map(|mark| mark.position().to_string()).unwrap_or_default();
+                tracing::info!(sink = %attempt.name, %position, "stopped");
+                attempt.watch.status.state(State::Stopped);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let gave_up = error.kind().disposition() == Disposition::Retry && !stop.is_cancelled();
+        if gave_up && others_work(&attempt.shared, &stop).await {
+            // The others go on, so this one keeps trying.
+            tracing::error!(sink = %attempt.name, %error, "could not start, trying on");
+            attempt.watch.retrying(&error);
+            backoff = Backoff { startup: None, ..backoff };
+            continue;
+        }
+        if !gave_up {
+            attempt.shared.starts.send_modify(|starts| starts.gave_up += 1);
+        }
+        tracing::error!(sink = %attempt.name, %error, "ended");
+        attempt.watch.failed(&error);
+        return Err(error.within(format!("sink `{}`", attempt.name)));
+    }
+}
+
+/// Whether another pipeline has opened; known at the latest when all of them have tried.
+async fn others_work(shared: &Shared, stop: &CancellationToken) -> bool {
+    shared.starts.send_modify(|starts| starts.gave_up += 1);
+    let mut starts = shared.starts.subscribe();
+    let known = starts.wait_for(|starts| starts.opened > 0 || starts.gave_up >= starts.all);
+    tokio::select! {
+        known = known => known.is_ok_and(|starts| starts.opened > 0),
+        () = stop.cancelled() => false,
+    }
+}
+
+/// The adapter of a configured sink.
+pub(crate) fn open_sink(
+    name: &str,
+    sink: &config::Sink,
+    config: &Config,
+) -> Result<Box<dyn OpenSink>, Error> {
+    Ok(match sink {
+        #[cfg(feature = "kafka")]
+        config::Sink::Kafka(settings) => {
+            let budget = config.pipeline.budget_bytes as usize;
+            Box::new(crate::sink::kafka::Kafka::new(name, settings.clone(), budget)?)
+        }
+        #[cfg(not(feature = "kafka"))]
+        config::Sink::Kafka(_) => return Err(not_built_in(name, "kafka", config)),
+        #[cfg(feature = "nats")]
+        config::Sink::Nats(settings) => Box::new(crate::sink::nats::Nats::new(name, settings.clone())?),
+        #[cfg(not(feature = "nats"))]
+        config::Sink::Nats(_) => return Err(not_built_in(name, "nats", config)),
+        config::Sink::Stdout(settings) => Box::new(StandardOutput { color: settings.color.on() }),
+        config::Sink::File(settings) => Box::new(LinesFile {
+            path: settings.path.clone(),
+            rotate_bytes: settings.rotate_bytes,
+            keep: settings.keep,
+        }),
+    })
+}
+
+#[cfg(not(all(feature = "kafka", feature = "nats")))]
+fn not_built_in(name: &str, kind: &str, _: &Config) -> Error {
+    Error::new(ErrorKind::Config, format!("sink `{name}`: this program was built without `{kind}`"))
+}
+
+/// The encoder of a configured sink.
+fn format(sink: &config::Sink) -> Format {
+    match sink {
+        config::Sink::Kafka(settings) => settings.format,
+        config::Sink::Nats(settings) => settings.format,
+        config::Sink::Stdout(settings) => settings.format,
+        config::Sink::File(settings) => settings.format,
+    }
+}
