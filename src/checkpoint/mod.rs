@@ -1,0 +1,4 @@
+//! Where checkpoints are kept.
+
+#[cfg(feature = "kafka")]
+pub mod kafka;

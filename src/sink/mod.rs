@@ -1,0 +1,4 @@
+//! Where records go.
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
