@@ -15,6 +15,8 @@ pub mod event;
 pub mod format;
 #[cfg(feature = "connector")]
 pub mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "connector")]
 pub mod metrics;
 #[cfg(feature = "connector")]

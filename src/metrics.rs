@@ -211,7 +211,8 @@ impl PipelineMetrics {
     }
 
     /// The sink has acknowledged a batch of so many bytes. Gives the lag in seconds: 0 where the source had nothing more.
-    pub fn durable(&self, counts: Counts, bytes: usize, durable: &Durable) -> f64 {
+    pub fn durable(&self, durable: &Durable) -> f64 {
+        let counts = durable.counts;
         let mut published = 0;
         for (op, count) in by_op(counts) {
             if count > 0 {
@@ -226,7 +227,7 @@ impl PipelineMetrics {
         let lag = durable.wall_ms.map_or(0.0, seconds_since);
         self.0.lag.set(lag);
         if published > 0 {
-            self.0.bytes_published.inc_by(bytes as u64);
+            self.0.bytes_published.inc_by(durable.bytes as u64);
             self.0.batches_published.inc();
             self.0.publish_duration.observe(durable.sent.elapsed().as_secs_f64());
             self.0.latency.observe(lag);

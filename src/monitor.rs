@@ -1,13 +1,12 @@
 //! Turns what a pipeline does into metrics and status.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::event::Mark;
+use crate::event::{Mark, Position};
 use crate::metrics::PipelineMetrics;
-use crate::pipeline::{Budget, Counts, Durable, Monitor, RecordBatch};
+use crate::pipeline::{Budget, Durable, Monitor, RecordBatch};
 use crate::source::Chunk;
 use crate::status::{State, StatusHandle};
 
@@ -17,21 +16,14 @@ pub struct Observed {
     metrics: PipelineMetrics,
     status: StatusHandle,
     budget: Budget,
-    /// The batches that are under way: they become durable in the order in which they were sent.
-    under_way: Mutex<VecDeque<Batch>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Batch {
-    counts: Counts,
-    records: usize,
-    bytes: usize,
+    /// Records that are under way.
+    records: AtomicUsize,
 }
 
 impl Observed {
     /// Watches a pipeline that has this budget.
     pub fn new(metrics: PipelineMetrics, status: StatusHandle, budget: Budget) -> Self {
-        Self { metrics, status, budget, under_way: Mutex::default() }
+        Self { metrics, status, budget, records: AtomicUsize::new(0) }
     }
 
     /// Sink and source are open; `source` is the replica set.
@@ -40,13 +32,12 @@ impl Observed {
         self.status.running(source);
     }
 
-    /// An attempt has failed, the next one comes after `pause`.
-    pub fn retrying(&self, error: &Error, pause: Duration) {
+    /// An attempt has failed, another one follows.
+    pub fn retrying(&self, error: &Error) {
         self.ended();
         self.metrics.failed(error.kind());
         self.metrics.restarted();
         self.status.retrying(error);
-        tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
     }
 
     /// The pipeline has ended, as asked or with an error.
@@ -61,6 +52,11 @@ impl Observed {
         }
     }
 
+    /// The last acknowledged position.
+    pub fn position(&self) -> Option<Position> {
+        self.status.get().position
+    }
+
     /// From the oldest entry of the oplog to the last acknowledged one.
     pub fn oplog_window(&self, remaining: Duration) {
         self.metrics.oplog_window(remaining);
@@ -68,7 +64,7 @@ impl Observed {
 
     /// What is still under way will be read again.
     fn ended(&self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.records.store(0, Ordering::Relaxed);
         self.metrics.up(false);
         self.in_flight(0);
     }
@@ -89,29 +85,18 @@ impl Monitor for Observed {
     }
 
     fn sent(&self, batch: &RecordBatch) {
-        let batch = Batch { counts: batch.counts, records: batch.records.len(), bytes: batch.bytes.len() };
-        let records = {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way.push_back(batch);
-            under_way.iter().map(|batch| batch.records).sum()
-        };
-        self.in_flight(records);
+        let before = self.records.fetch_add(batch.records.len(), Ordering::Relaxed);
+        self.in_flight(before + batch.records.len());
     }
 
     fn durable(&self, durable: &Durable) {
-        let (batch, records) = {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            let batch = under_way.pop_front();
-            (batch, under_way.iter().map(|batch| batch.records).sum())
-        };
-        if let Some(Batch { counts, bytes, .. }) = batch {
-            let lag = self.metrics.durable(counts, bytes, durable);
-            self.status.update(|status| {
-                status.position = Some(durable.end.position());
-                status.lag_seconds = Some(lag);
-            });
-        }
-        self.in_flight(records);
+        let before = self.records.fetch_sub(durable.records, Ordering::Relaxed);
+        self.in_flight(before.saturating_sub(durable.records));
+        let lag = self.metrics.durable(durable);
+        self.status.update(|status| {
+            status.position = Some(durable.end.position());
+            status.lag_seconds = Some(lag);
+        });
     }
 
     fn stored(&self, mark: Mark, error: Option<&Error>) {
@@ -155,8 +140,15 @@ mod tests {
         }
     }
 
-    fn durable(i: u32, wall_ms: Option<i64>) -> Durable {
-        Durable { end: mark(i), wall_ms, records: 0, sent: tokio::time::Instant::now() }
+    fn durable(batch: &RecordBatch, wall_ms: Option<i64>) -> Durable {
+        Durable {
+            end: batch.end,
+            wall_ms,
+            counts: batch.counts,
+            records: batch.records.len(),
+            bytes: batch.bytes.len(),
+            sent: tokio::time::Instant::now(),
+        }
     }
 
     fn observed() -> (Metrics, StatusHandle, Arc<Observed>) {
@@ -181,9 +173,10 @@ mod tests {
         let (metrics, status, observed) = observed();
         observed.opened("rs0");
         observed.read(&Chunk { entries: 3, size: 300, ..Chunk::idle(mark(3)) });
-        observed.sent(&batch(1, Counts { inserts: 2, deletes: 1, ..Counts::default() }, b"123456"));
+        let first = batch(1, Counts { inserts: 2, deletes: 1, ..Counts::default() }, b"123456");
+        observed.sent(&first);
         observed.sent(&batch(2, Counts { inserts: 7, ..Counts::default() }, b"12"));
-        observed.durable(&durable(1, Some(0)));
+        observed.durable(&durable(&first, Some(0)));
         observed.stored(mark(1), None);
         expect(
             &metrics,
@@ -211,8 +204,9 @@ mod tests {
     fn nothing_more_to_read_is_no_lag() {
         let (metrics, status, observed) = observed();
         for (i, wall_ms) in [(1, Some(0)), (2, None)] {
-            observed.sent(&batch(i, Counts::default(), b""));
-            observed.durable(&durable(i, wall_ms));
+            let batch = batch(i, Counts::default(), b"");
+            observed.sent(&batch);
+            observed.durable(&durable(&batch, wall_ms));
         }
         expect(&metrics, &[r#"lag_seconds{sink="events"} 0"#, r#"batches_published_total{sink="events"} 0"#]);
         assert_eq!(status.get().lag_seconds, Some(0.0));
@@ -224,10 +218,11 @@ mod tests {
         observed.opened("rs0");
         observed.sent(&batch(1, Counts { inserts: 9, ..Counts::default() }, b"1"));
         let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
-        observed.retrying(&error, std::time::Duration::ZERO);
+        observed.retrying(&error);
         observed.opened("rs0");
-        observed.sent(&batch(1, Counts { updates: 1, skipped: 2, ..Counts::default() }, b"1"));
-        observed.durable(&durable(1, Some(0)));
+        let again = batch(1, Counts { updates: 1, skipped: 2, ..Counts::default() }, b"1");
+        observed.sent(&again);
+        observed.durable(&durable(&again, Some(0)));
         observed.finished(None);
         expect(
             &metrics,

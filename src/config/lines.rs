@@ -1,5 +1,6 @@
 //! Settings of the sinks that write lines: standard output and files.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -30,6 +31,17 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+impl Color {
+    /// Whether to colour, for the standard output that this process has.
+    pub fn is_on(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
 }
 
 /// `type = "file"`: one event a line, in a file that is cut into pieces.

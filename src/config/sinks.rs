@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::format::Format;
 
 #[cfg(feature = "kafka")]
-pub use placeholder::Kafka;
+pub use crate::sink::kafka::Settings as Kafka;
 #[cfg(feature = "nats")]
-pub use placeholder::Nats;
+pub use crate::sink::nats::Settings as Nats;
 
 #[cfg(not(feature = "kafka"))]
 pub use super::missing::Missing as Kafka;
@@ -83,73 +83,6 @@ impl SinkKind {
             Self::Nats => "nats",
             Self::Stdout => "stdout",
             Self::File => "file",
-        }
-    }
-}
-
-/// Stand-ins until the adapters bring settings of their own; replace the two lines above that name them.
-mod placeholder {
-    use std::collections::BTreeMap;
-
-    use serde::Deserialize;
-
-    use crate::format::Format;
-
-    /// Kafka's settings.
-    #[derive(Debug, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    #[allow(missing_docs)]
-    pub struct Kafka {
-        pub bootstrap_servers: String,
-        pub prefix: String,
-        pub topic: String,
-        pub format: Format,
-        pub create_topics: bool,
-        pub partitions: u32,
-        pub replication_factor: u32,
-        pub librdkafka: BTreeMap<String, String>,
-    }
-
-    impl Default for Kafka {
-        fn default() -> Self {
-            Self {
-                bootstrap_servers: "127.0.0.1:9092".to_owned(),
-                prefix: "mongo".to_owned(),
-                topic: "{prefix}.{db}.{coll}".to_owned(),
-                format: Format::default(),
-                create_topics: true,
-                partitions: 1,
-                replication_factor: 1,
-                librdkafka: BTreeMap::new(),
-            }
-        }
-    }
-
-    /// NATS' settings.
-    #[derive(Debug, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    #[allow(missing_docs)]
-    pub struct Nats {
-        pub servers: String,
-        pub prefix: String,
-        pub stream: String,
-        pub subject: String,
-        pub format: Format,
-        pub create_stream: bool,
-        pub password: Option<crate::secret::Secret>,
-    }
-
-    impl Default for Nats {
-        fn default() -> Self {
-            Self {
-                servers: "nats://127.0.0.1:4222".to_owned(),
-                prefix: "mongo".to_owned(),
-                stream: "MONGO".to_owned(),
-                subject: "{prefix}.{db}.{coll}".to_owned(),
-                format: Format::default(),
-                create_stream: true,
-                password: None,
-            }
         }
     }
 }

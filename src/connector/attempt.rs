@@ -7,12 +7,12 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::watch::Watch;
 use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
 use crate::event::Mark;
 use crate::format::Format;
+use crate::monitor::Observed;
 use crate::pipeline::{
     Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, Stage, resume_point,
 };
@@ -33,7 +33,7 @@ pub(super) struct SinkAttempt {
     pub(super) format: Format,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<Observed>,
 }
 
 impl Attempt for SinkAttempt {
@@ -74,7 +74,7 @@ impl SinkAttempt {
         };
         opened();
         self.shared.starts.send_modify(|starts| starts.opened += 1);
-        self.watch.running(&deployment.source);
+        self.watch.opened(&deployment.source);
         let grace = self.shared.config.pipeline.grace();
         tokio::select! {
             result = pipeline.run(stop) => result,
@@ -151,10 +151,10 @@ impl SinkAttempt {
     async fn watch_window(&self, deployment: &Deployment) {
         loop {
             if let (Ok(Some(oldest)), Some(at)) =
-                (oldest_entry(deployment.client()).await, self.watch.status.get().position)
+                (oldest_entry(deployment.client()).await, self.watch.position())
             {
                 let seconds = u64::from(at.t.saturating_sub(oldest.t));
-                self.watch.metrics.oplog_window(Duration::from_secs(seconds));
+                self.watch.oplog_window(Duration::from_secs(seconds));
             }
             tokio::time::sleep(WINDOW_INTERVAL).await;
         }

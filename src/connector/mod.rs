@@ -1,7 +1,6 @@
 //! The composition root: one pipeline for each configured sink, supervised; shared metrics, one HTTP listener.
 
 mod attempt;
-mod watch;
 
 use std::sync::Arc;
 
@@ -10,17 +9,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::attempt::SinkAttempt;
-use self::watch::Watch;
 use crate::config::{self, Config, Store};
 use crate::error::{Disposition, Error, ErrorKind};
 use crate::event::Namespace;
-use crate::format::Format;
 use crate::http::Listener;
 use crate::metrics::Metrics;
+use crate::monitor::Observed;
 use crate::pipeline::{Backoff, Budget, OpenSink, supervise};
 use crate::sink::lines::{LinesFile, StandardOutput};
 use crate::source::Namespaces;
-use crate::status::{Board, State};
+use crate::status::Board;
 
 /// What the pipelines of one process share.
 #[derive(Debug)]
@@ -57,15 +55,15 @@ pub async fn run(config: Config, stop: &CancellationToken) -> Result<(), Error> 
     let mut pipelines = JoinSet::new();
     for (name, sink) in &shared.config.sinks {
         let budget = Budget::new(shared.config.pipeline.budget_bytes);
-        let watch = Watch::new(
-            metrics.pipeline(name, budget.all() as usize),
+        let watch = Observed::new(
+            metrics.pipeline(name, budget.all()),
             board.add(name, sink.kind().name()),
             budget.clone(),
         );
         let attempt = SinkAttempt {
             name: name.clone(),
             sink: open_sink(name, sink, &shared.config)?,
-            format: format(sink),
+            format: sink.format(),
             shared: Arc::clone(&shared),
             budget,
             watch: Arc::new(watch),
@@ -108,7 +106,7 @@ async fn pipeline(mut attempt: SinkAttempt, stop: CancellationToken) -> Result<(
             Ok(mark) => {
                 let position = mark.map(|mark| mark.position().to_string()).unwrap_or_default();
                 tracing::info!(sink = %attempt.name, %position, "stopped");
-                attempt.watch.status.state(State::Stopped);
+                attempt.watch.finished(None);
                 return Ok(());
             }
             Err(error) => error,
@@ -125,7 +123,7 @@ async fn pipeline(mut attempt: SinkAttempt, stop: CancellationToken) -> Result<(
             attempt.shared.starts.send_modify(|starts| starts.gave_up += 1);
         }
         tracing::error!(sink = %attempt.name, %error, "ended");
-        attempt.watch.failed(&error);
+        attempt.watch.finished(Some(&error));
         return Err(error.within(format!("sink `{}`", attempt.name)));
     }
 }
@@ -159,7 +157,7 @@ pub(crate) fn open_sink(
         config::Sink::Nats(settings) => Box::new(crate::sink::nats::Nats::new(name, settings.clone())?),
         #[cfg(not(feature = "nats"))]
         config::Sink::Nats(_) => return Err(not_built_in(name, "nats", config)),
-        config::Sink::Stdout(settings) => Box::new(StandardOutput { color: settings.color.on() }),
+        config::Sink::Stdout(settings) => Box::new(StandardOutput { color: settings.color.is_on() }),
         config::Sink::File(settings) => Box::new(LinesFile {
             path: settings.path.clone(),
             rotate_bytes: settings.rotate_bytes,
@@ -171,14 +169,4 @@ pub(crate) fn open_sink(
 #[cfg(not(all(feature = "kafka", feature = "nats")))]
 fn not_built_in(name: &str, kind: &str, _: &Config) -> Error {
     Error::new(ErrorKind::Config, format!("sink `{name}`: this program was built without `{kind}`"))
-}
-
-/// The encoder of a configured sink.
-fn format(sink: &config::Sink) -> Format {
-    match sink {
-        config::Sink::Kafka(settings) => settings.format,
-        config::Sink::Nats(settings) => settings.format,
-        config::Sink::Stdout(settings) => settings.format,
-        config::Sink::File(settings) => settings.format,
-    }
 }

@@ -1,0 +1,265 @@
+//! Checkpoints in a compacted Kafka topic of one partition.
+//!
+//! A claimant first writes a claim, `NAME/claim`, whose offset is its epoch. It keeps its checkpoint under a key of its own, `NAME/EPOCH`,
+//! so that compaction never replaces one by what an earlier claimant writes late. The checkpoint of the greatest epoch counts; what
+//! earlier claimants write after it counts for nothing. A claimant looks for newer claims before each save, and removes the records of
+//! those before it with its first one.
+
+mod log;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, ProducerContext};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind};
+use crate::kafka::{
+    ANSWER_TIMEOUT, Background, Cluster, Context, NewTopicSpec, Poller, Topics, blocking, kafka_error,
+};
+use crate::pipeline::{CheckpointStore, Stored};
+use log::{Entry, Log, Until};
+
+/// Claims and checkpoints have one order, so there is one partition.
+const PARTITION: i32 = 0;
+
+/// The settings of the topic. The segment that is being written to is never compacted, and all of it is read at each start: it should
+/// not be large.
+const TOPIC: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("segment.bytes", "8388608")];
+
+/// How long the broker keeps an idle request of the claimant that looks for newer claims.
+const FOLLOW_WAIT: Duration = Duration::from_millis(500);
+
+/// The end of the topic is told when a fetch comes back empty: the broker need not wait for more.
+const PEEK_WAIT: Duration = Duration::from_millis(10);
+
+/// The checkpoints of one pipeline in a topic that many may share. The topic is made when it is first claimed.
+pub struct KafkaStore {
+    cluster: Cluster,
+    topic: String,
+    pipeline: String,
+    replication_factor: i32,
+    claim: Option<Claim>,
+}
+
+struct Claim {
+    epoch: i64,
+    producer: Poller<Acks>,
+    follower: Background<BaseConsumer<Context>>,
+    /// What the follower has seen.
+    log: Log,
+    /// The epochs whose checkpoints this claim replaces.
+    replaced: Vec<i64>,
+}
+
+impl KafkaStore {
+    /// The store of a pipeline. A replication factor below 1 is the brokers' default. Connects to nothing yet.
+    pub(crate) fn new(cluster: Cluster, topic: String, pipeline: &str, replication_factor: i32) -> Self {
+        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, claim: None }
+    }
+
+    async fn take(&mut self) -> Result<Option<Stored>, Error> {
+        self.claim = None;
+        self.prepare_topic().await?;
+        let producer = self.cluster.producer(Acks::default())?;
+        let written = self.write(&producer, &log::claim_key(&self.pipeline), Some(&log::claim_value()))?;
+        let epoch = tokio::time::timeout(ANSWER_TIMEOUT, acknowledged(written)).await.map_err(|_| {
+            Error::new(ErrorKind::StoreUnavailable, format!("the topic {} takes no record", self.topic))
+        })??;
+
+        let (cluster, topic, log) = (self.cluster.clone(), self.topic.clone(), Log::new(&self.pipeline));
+        let (follower, log) = blocking(move || {
+            let follower = cluster.consumer("earliest", FOLLOW_WAIT)?;
+            let log = log.read(&follower, &topic, Until::Offset(epoch))?;
+            Ok((follower, log))
+        })
+        .await?;
+        let newest = log.newest();
+        let stored = newest.map(|entry| self.decode(entry)).transpose();
+        // A checkpoint that can't be read is still replaced by the next save.
+        let replaced = log.epochs();
+        self.claim = Some(Claim { epoch, producer, follower, log, replaced });
+        stored
+    }
+
+    async fn save(&mut self, stored: &Stored) -> Result<(), Error> {
+        let claim = self.claim.as_mut().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "a checkpoint was saved before the store was claimed")
+        })?;
+        let epoch = claim.epoch;
+        claim.log.follow(&claim.follower);
+        if let Some(newer) = claim.log.claimed().filter(|newer| *newer > epoch) {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "the checkpoint of `{}` was claimed by another instance (offset {newer} of the topic {})",
+                    self.pipeline, self.topic
+                ),
+            ));
+        }
+        let replaced = std::mem::take(&mut claim.replaced);
+        let producer = &self.claim.as_ref().expect("looked at above").producer;
+        let key = log::checkpoint_key(&self.pipeline, epoch);
+        let written = self.write(producer, &key, Some(&log::encode(epoch, stored)));
+        acknowledged(written?).await?;
+        for earlier in replaced {
+            // Only tidies up: nobody waits for it.
+            self.write(producer, &log::checkpoint_key(&self.pipeline, earlier), None)?;
+        }
+        Ok(())
+    }
+
+    async fn peek(&self) -> Result<Option<Stored>, Error> {
+        if Topics::new(&self.cluster)?.partitions(&self.topic).await?.is_none() {
+            return Ok(None);
+        }
+        let (cluster, topic, log) = (self.cluster.clone(), self.topic.clone(), Log::new(&self.pipeline));
+        let log = blocking(move || log.read(&*cluster.consumer("earliest", PEEK_WAIT)?, &topic, Until::End))
+            .await?;
+        log.newest().map(|entry| self.decode(entry)).transpose()
+    }
+
+    async fn prepare_topic(&self) -> Result<(), Error> {
+        let topics = Topics::new(&self.cluster)?;
+        let refuse = |why: String| Error::new(ErrorKind::Refused, format!("the topic {} {why}", self.topic));
+        match topics.partitions(&self.topic).await? {
+            None => {
+                let spec = NewTopicSpec {
+                    name: &self.topic,
+                    partitions: 1,
+                    replication_factor: self.replication_factor,
+                    config: TOPIC,
+                };
+                topics.create(spec).await?;
+            }
+            Some(1) => {}
+            Some(count) => {
+                return Err(refuse(format!("has {count} partitions: checkpoints need a topic with one")));
+            }
+        }
+        match topics.setting(&self.topic, "cleanup.policy").await? {
+            Some(policy) if policy != "compact" => Err(refuse(format!(
+                "has cleanup.policy={policy}: checkpoints would be deleted; set it to compact"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn decode(&self, entry: &Entry) -> Result<Stored, Error> {
+        log::decode(&entry.value).map_err(|why| {
+            Error::new(
+                ErrorKind::CheckpointUnreadable,
+                format!("the checkpoint at offset {} of the topic {} {why}", entry.offset, self.topic),
+            )
+        })
+    }
+
+    fn write(&self, producer: &Poller<Acks>, key: &str, value: Option<&[u8]>) -> Result<Written, Error> {
+        let (ack, written) = oneshot::channel();
+        let record = BaseRecord {
+            topic: &self.topic,
+            partition: Some(PARTITION),
+            payload: value,
+            key: Some(key),
+            timestamp: None,
+            headers: None,
+            delivery_opaque: Box::new(ack),
+        };
+        match producer.send(record) {
+            Ok(()) => Ok(written),
+            Err((error, _)) => {
+                Err(kafka_error(format_args!("can't write to the topic {}", self.topic), &error))
+            }
+        }
+    }
+}
+
+impl CheckpointStore for KafkaStore {
+    fn take(&mut self) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
+        async { self.take().await.map_err(of_store) }.boxed()
+    }
+
+    fn save<'a>(&'a mut self, stored: &'a Stored) -> BoxFuture<'a, Result<(), Error>> {
+        async { self.save(stored).await.map_err(of_store) }.boxed()
+    }
+
+    fn peek(&mut self) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
+        async { Self::peek(self).await.map_err(of_store) }.boxed()
+    }
+}
+
+impl fmt::Debug for KafkaStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaStore")
+            .field("topic", &self.topic)
+            .field("pipeline", &self.pipeline)
+            .field("epoch", &self.claim.as_ref().map(|claim| claim.epoch))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The same trouble, said of the store.
+fn of_store(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::SinkUnavailable => {
+            Error::new(ErrorKind::StoreUnavailable, error.what()).within("the checkpoint store")
+        }
+        _ => error,
+    }
+}
+
+/// Resolves to the offset of a record when it is durable.
+type Written = oneshot::Receiver<Result<i64, Error>>;
+
+async fn acknowledged(written: Written) -> Result<i64, Error> {
+    let lost = |_| Error::new(ErrorKind::StoreUnavailable, "the producer was closed");
+    let offset = written.await.map_err(lost)??;
+    // After a retry of a record that was stored already the broker does not say where.
+    if offset < 0 {
+        return Err(Error::new(
+            ErrorKind::StoreUnavailable,
+            "the broker did not say where it stored a record",
+        ));
+    }
+    Ok(offset)
+}
+
+/// Hears the delivery reports, on the producer's own thread.
+#[derive(Default)]
+struct Acks {
+    context: Context,
+}
+
+impl ClientContext for Acks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.context.log(level, facility, line);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Acks {
+    type DeliveryOpaque = Box<oneshot::Sender<Result<i64, Error>>>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, ack: Self::DeliveryOpaque) {
+        // Nobody waits for some of them.
+        let _ = ack.send(match report {
+            Ok(message) => Ok(message.offset()),
+            Err((error, message)) => Err(kafka_error(
+                format_args!("a record of the topic {} was not stored", message.topic()),
+                error,
+            )),
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! Topics: look up, create, read their settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
+use tokio::time::Instant;
+
+use super::{ANSWER_TIMEOUT, Background, Cluster, Context, blocking, code_of, kafka_error, verdict};
+use crate::error::{Error, ErrorKind};
+
+/// How often a broker is asked for a topic that another broker has just created: nothing tells when it has heard of it.
+const PROPAGATION_POLL: Duration = Duration::from_millis(50);
+
+/// A topic to create.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewTopicSpec<'a> {
+    pub(crate) name: &'a str,
+    /// Below 1: the broker's default.
+    pub(crate) partitions: i32,
+    /// Below 1: the broker's default.
+    pub(crate) replication_factor: i32,
+    pub(crate) config: &'a [(&'a str, &'a str)],
+}
+
+/// Looks after topics.
+pub(crate) struct Topics {
+    admin: Background<Arc<AdminClient<Context>>>,
+}
+
+impl Topics {
+    /// Connects to nothing yet.
+    pub(crate) fn new(cluster: &Cluster) -> Result<Self, Error> {
+        Ok(Self { admin: cluster.admin()? })
+    }
+
+    /// The number of partitions of a topic, or none if there is no such topic.
+    pub(crate) async fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
+        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
+        blocking(move || {
+            let metadata = admin
+                .inner()
+                .fetch_metadata(Some(&topic), ANSWER_TIMEOUT)
+                .map_err(|error| kafka_error(format_args!("can't look up the topic {topic}"), &error))?;
+            partition_count(&metadata, &topic)
+        })
+        .await
+    }
+
+    /// Creates a topic, or finds that somebody else has just done so. Returns its number of partitions, when it can be seen.
+    pub(crate) async fn create(&self, spec: NewTopicSpec<'_>) -> Result<u32, Error> {
+        let what = format!("can't create the topic {}", spec.name);
+        let or_default = |count: i32| if count < 1 { -1 } else { count };
+        let replication = TopicReplication::Fixed(or_default(spec.replication_factor));
+        let mut topic = NewTopic::new(spec.name, or_default(spec.partitions), replication);
+        topic.config = spec.config.to_vec();
+
+        let answers = self.admin.create_topics([&topic], &options()).await;
+        for answer in answers.map_err(|error| kafka_error(&what, &error))? {
+            match answer {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => {
+                    let (kind, next) = verdict(code);
+                    return Err(Error::new(kind, format!("{what}: {code}; {next}")));
+                }
+            }
+        }
+        self.until_visible(spec.name).await
+    }
+
+    async fn until_visible(&self, topic: &str) -> Result<u32, Error> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            if let Some(count) = self.partitions(topic).await? {
+                return Ok(count);
+            }
+            if Instant::now() >= deadline {
+                let what = format!("the topic {topic} was created, but the brokers don't show it");
+                return Err(Error::new(ErrorKind::SinkUnavailable, what));
+            }
+            tokio::time::sleep(PROPAGATION_POLL).await;
+        }
+    }
+
+    /// The value of a topic's setting, defaults included; none where this user may not see it.
+    pub(crate) async fn setting(&self, topic: &str, key: &str) -> Result<Option<String>, Error> {
+        let answers = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+        let hidden = |code: RDKafkaErrorCode| {
+            use RDKafkaErrorCode::{
+                ClusterAuthorizationFailed, TopicAuthorizationFailed, UnsupportedFeature, UnsupportedVersion,
+            };
+            matches!(
+                code,
+                TopicAuthorizationFailed
+                    | ClusterAuthorizationFailed
+                    | UnsupportedVersion
+                    | UnsupportedFeature
+            )
+        };
+        let what = || format!("can't read the settings of the topic {topic}");
+        match answers {
+            Err(error) if code_of(&error).is_some_and(hidden) => Ok(None),
+            Err(error) => Err(kafka_error(what(), &error)),
+            Ok(resources) => match resources.into_iter().next() {
+                None => Ok(None),
+                Some(Ok(resource)) => Ok(resource.get(key).and_then(|entry| entry.value.clone())),
+                Some(Err(code)) if hidden(code) => Ok(None),
+                Some(Err(code)) => {
+                    let (kind, next) = verdict(code);
+                    Err(Error::new(kind, format!("{}: {code}; {next}", what())))
+                }
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics").finish_non_exhaustive()
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
+}
+
+fn partition_count(metadata: &Metadata, topic: &str) -> Result<Option<u32>, Error> {
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
+        // A topic in the making has no leaders yet.
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::LeaderNotAvailable,
+        ) => Ok(None),
+        Some(code) => {
+            let (kind, next) = verdict(code);
+            Err(Error::new(kind, format!("can't use the topic {topic}: {code}; {next}")))
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Apache Kafka: an idempotent producer that waits for all replicas and leaves no hole behind a record that was refused.
+//!
+//! - `settings` and `rules`: what can be configured, and what can't;
+//! - `router`: the topic of a namespace;
+//! - `deliver`: records out, delivery reports back;
+//! - `touched`: where watermarks go;
+//! - `tail`: the last record, where the checkpoint is missing.
+
+mod deliver;
+mod router;
+mod rules;
+mod settings;
+mod tail;
+mod touched;
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::Producer;
+
+use crate::checkpoint::kafka::KafkaStore;
+use crate::error::{Error, ErrorKind};
+use crate::kafka::{ANSWER_TIMEOUT, Cluster, Poller, blocking, kafka_error};
+use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
+
+use deliver::{KafkaSink, Reports};
+use router::KafkaRouter;
+use touched::Touched;
+
+pub use settings::{Property, Settings};
+
+/// A Kafka sink that can be opened: `[sinks.NAME]` with `type = "kafka"`.
+#[derive(Debug)]
+pub struct Kafka {
+    name: String,
+    settings: Settings,
+    cluster: Cluster,
+}
+
+impl Kafka {
+    /// The sink of that name, for a pipeline with that budget. Fails, with the key, if the settings can't be used; connects to nothing
+    /// yet.
+    pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
+        let cluster = settings.cluster(name, budget_bytes)?;
+        Ok(Self { name: name.to_owned(), settings, cluster })
+    }
+
+    async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
+        let touched = Arc::new(Touched::default());
+        let sink = KafkaSink::new(&self.cluster, Arc::clone(&touched))?;
+        let metadata = self.metadata(sink.producer()).await?;
+        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&metadata).await? };
+        let router = KafkaRouter::new(&self.name, &self.settings, &self.cluster, touched)?;
+        Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
+    }
+
+    /// What the cluster says of itself: proof that it is there.
+    async fn metadata(&self, producer: &Poller<Reports>) -> Result<Metadata, Error> {
+        let context = producer.client().context().context().clone();
+        let asked = Arc::clone(producer);
+        let answer = blocking(move || Ok(asked.client().fetch_metadata(None, ANSWER_TIMEOUT)));
+        let servers = self.cluster.servers();
+        tokio::select! {
+            reason = context.unauthorized() => Err(Error::new(
+                ErrorKind::Unauthorized,
+                format!("the Kafka brokers at {servers} refuse the credentials: {reason}"),
+            )),
+            answer = answer => answer?.map_err(|error| {
+                let error = kafka_error(format_args!("no Kafka broker answers at {servers}"), &error);
+                match (error.kind(), context.last_trouble()) {
+                    (ErrorKind::SinkUnavailable, Some(reason)) => Error::new(
+                        ErrorKind::SinkUnavailable,
+                        format!("no Kafka broker answers at {servers}: {reason}"),
+                    ),
+                    _ => error,
+                }
+            }),
+        }
+    }
+
+    async fn tail(&self, metadata: &Metadata) -> Result<SinkTail, Error> {
+        let topics = self.topics(metadata)?;
+        let cluster = self.cluster.clone();
+        blocking(move || tail::find(&cluster, &topics)).await
+    }
+
+    /// The topics that hold this connector's records, or could.
+    fn topics(&self, metadata: &Metadata) -> Result<Vec<tail::Topic>, Error> {
+        let template = self.settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
+        let prefix = template.literal_prefix(&self.settings.prefix);
+        let own = self.settings.own_topics();
+        let ours = |topic: &str| {
+            topic.starts_with(&prefix) && !topic.starts_with("__") && own.iter().all(|own| own != topic)
+        };
+        Ok(tail::topics(metadata, ours))
+    }
+
+    async fn check(&self) -> Result<String, Error> {
+        let sink = KafkaSink::new(&self.cluster, Arc::default())?;
+        let metadata = self.metadata(sink.producer()).await?;
+        let brokers = metadata.brokers().len();
+        let replicas = self.settings.replication_factor;
+        if usize::try_from(replicas).is_ok_and(|replicas| replicas > brokers) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "sinks.{}.replication_factor is {replicas}, and there are {brokers} brokers",
+                    self.name
+                ),
+            ));
+        }
+        let topics = self.topics(&metadata)?.len();
+        Ok(format!(
+            "Kafka at {}: {brokers} {}, {topics} topics of `{}`; missing topics {}",
+            self.cluster.servers(),
+            if brokers == 1 { "broker" } else { "brokers" },
+            self.settings.prefix,
+            if self.settings.create_topics { "are created" } else { "stop the connector" },
+        ))
+    }
+}
+
+impl OpenSink for Kafka {
+    fn open<'a>(&'a self, stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
+        self.open(stored).boxed()
+    }
+
+    fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error> {
+        let topic = self.settings.checkpoint_topic();
+        let store = KafkaStore::new(self.cluster.clone(), topic, pipeline, self.settings.replication_factor);
+        Ok(OwnStore::Beside(Box::new(store)))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<String, Error>> {
+        self.check().boxed()
+    }
+}

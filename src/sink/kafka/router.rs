@@ -1,0 +1,166 @@
+//! The topic of a namespace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::settings::Settings;
+use super::touched::Touched;
+use crate::error::{Error, ErrorKind};
+use crate::event::Namespace;
+use crate::format::{Addressing, Route, Template, collision_key};
+use crate::kafka::{Cluster, NewTopicSpec, Topics};
+use crate::pipeline::Router;
+
+/// What a batch takes beside a record's key, value and header: its own head is 61 bytes, the record's lengths and deltas and the header's
+/// name are at most 47.
+const FRAMING_BYTES_MAX: usize = 128;
+
+/// Finds and creates topics, each once in its life.
+#[derive(Debug)]
+pub(super) struct KafkaRouter {
+    name: String,
+    settings: Settings,
+    template: Template,
+    topics: Topics,
+    touched: Arc<Touched>,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    /// By what the broker takes for the same name: the topic, and whose it is.
+    owners: HashMap<String, (String, String)>,
+    /// By topic.
+    routes: HashMap<String, Arc<Route>>,
+}
+
+impl KafkaRouter {
+    /// A router for the sink of that name. Connects to nothing yet.
+    pub(super) fn new(
+        name: &str,
+        settings: &Settings,
+        cluster: &Cluster,
+        touched: Arc<Touched>,
+    ) -> Result<Self, Error> {
+        let template = settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
+        let mut places = Places::default();
+        for topic in settings.own_topics() {
+            let owner = "the connector itself".to_owned();
+            places.owners.insert(collision_key(&topic), (topic, owner));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            template,
+            topics: Topics::new(cluster)?,
+            touched,
+            places: Mutex::new(places),
+        })
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of a namespace's topic, which from now on belongs to it.
+    fn claim(&self, ns: Namespace<'_>) -> Result<String, Error> {
+        let topic = self
+            .template
+            .topic(&self.settings.prefix, ns)
+            .map_err(|error| Error::new(ErrorKind::Config, format!("sinks.{}.topic: {error}", self.name)))?;
+        // Databases share a topic for their commands; namespaces do where the template does not tell them apart.
+        let shared = ns.coll.is_empty() || !self.template.tells_namespaces_apart();
+        let owner = if ns.coll.is_empty() {
+            "commands on databases".to_owned()
+        } else if shared {
+            "other namespaces".to_owned()
+        } else {
+            ns.to_string()
+        };
+        let mut places = self.places();
+        let (known, holder) =
+            places.owners.entry(collision_key(&topic)).or_insert_with(|| (topic.clone(), owner.clone()));
+        let why = if *known != topic {
+            format!("`{known}` of {holder}, and brokers take names that differ in `.` and `_` for the same")
+        } else if *holder != owner {
+            format!("the topic of {holder}")
+        } else {
+            return Ok(topic);
+        };
+        Err(Error::new(ErrorKind::Collision, format!("the topic of {ns} would be {topic}, which is {why}")))
+    }
+
+    async fn locate(&self, topic: String) -> Result<Route, Error> {
+        let count = match self.topics.partitions(&topic).await? {
+            Some(count) => count,
+            None if self.settings.create_topics => self.create(&topic).await?,
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "the topic {topic} does not exist and create_topics is off: create it, or set sinks.{}.create_topics = true",
+                        self.name
+                    ),
+                ));
+            }
+        };
+        let bytes_max = self.bytes_max(&topic).await?;
+        Ok(Route { name: topic, addressing: Addressing::Partitions(count), bytes_max })
+    }
+
+    async fn create(&self, topic: &str) -> Result<u32, Error> {
+        let count = self
+            .topics
+            .create(NewTopicSpec {
+                name: topic,
+                partitions: self.settings.partitions,
+                replication_factor: self.settings.replication_factor,
+                config: &[],
+            })
+            .await?;
+        tracing::info!(topic, partitions = count, "created a topic");
+        Ok(count)
+    }
+
+    /// The topic's limit, which brokers apply to batches; where it is hidden the client's, and the broker has the last word.
+    async fn bytes_max(&self, topic: &str) -> Result<usize, Error> {
+        let client = self.settings.record_bytes_max();
+        let limit = self.topics.setting(topic, "max.message.bytes").await?;
+        let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(client);
+        let batch = self.settings.batch_bytes();
+        if limit < batch {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the topic {topic} takes {limit} bytes at a time (max.message.bytes), and batches are up to {batch}: \
+                     raise it, or set sinks.{}.librdkafka.\"batch.size\" = {limit}",
+                    self.name
+                ),
+            ));
+        }
+        Ok(limit.min(client).saturating_sub(FRAMING_BYTES_MAX))
+    }
+}
+
+impl Router for KafkaRouter {
+    fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        async move {
+            let topic = self.claim(ns)?;
+            let known = self.places().routes.get(&topic).cloned();
+            if let Some(route) = known {
+                return Ok(route);
+            }
+            let route = Arc::new(self.locate(topic.clone()).await?);
+            // Whoever was faster is right: a topic has one route.
+            Ok(Arc::clone(self.places().routes.entry(topic).or_insert(route)))
+        }
+        .boxed()
+    }
+
+    fn watermark_routes(&self) -> Vec<Arc<Route>> {
+        self.touched.next_watermark(|| self.places().routes.values().cloned().collect())
+    }
+}
