@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: see `mongo-observer --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mongo_observer::cli::main()
+}

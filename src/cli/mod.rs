@@ -1,3 +1,61 @@
-//! The command line.
+//! The command line: one module for each command, exit codes, logging, signals.
 
 pub mod args;
+mod check;
+mod checkpoint;
+mod decode;
+#[cfg(feature = "servers")]
+mod demo;
+mod logging;
+mod run;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Command, Configured};
+use crate::config::{Config, Override};
+use crate::error::{Error, ErrorKind};
+
+/// Runs the command that was typed. 0: done, 1: failed, 2: bad usage or configuration.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match dispatch(command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("mongo-observer: {error}");
+            match error.kind() {
+                ErrorKind::Config => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Run(args) => runtime()?.block_on(run::run(&args)),
+        Command::Check(args) => runtime()?.block_on(check::check(&args)),
+        Command::Checkpoint(args) => runtime()?.block_on(checkpoint::checkpoint(&args)),
+        Command::Decode(args) => decode::decode(&args),
+        #[cfg(feature = "servers")]
+        Command::Demo(args) => runtime()?.block_on(demo::demo(&args)),
+        #[cfg(not(feature = "servers"))]
+        Command::Demo(_) => Err(Error::new(
+            ErrorKind::Config,
+            "this program was built without `servers`, which the demo needs",
+        )),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::caused(ErrorKind::Local, "the asynchronous runtime can't start", error))
+}
+
+fn load(configured: &Configured, overrides: &[Override]) -> Result<Config, Error> {
+    Config::load(Some(&configured.config), std::env::vars_os(), overrides)
+}

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::attempt::SinkAttempt;
+pub(crate) use self::attempt::store;
 use crate::config::{self, Config, Store};
 use crate::error::{Disposition, Error, ErrorKind};
 use crate::event::Namespace;

@@ -264,6 +264,30 @@ pub async fn oldest_entry(client: &Client) -> Result<Option<Position>, Error> {
     Ok(first_entry(client, doc! {}).await?.map(|(at, _)| at))
 }
 
+/// How far an oplog reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its oldest entry.
+    pub oldest: Position,
+    /// What is majority-committed.
+    pub newest: Position,
+}
+
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.newest.t.saturating_sub(self.oldest.t);
+        write!(f, "readable, reaches back {}.{} h, to {}", seconds / 3600, seconds % 3600 / 360, self.oldest)
+    }
+}
+
+/// Reads how far the oplog reaches, which needs the privilege that the tail needs.
+pub async fn window(deployment: &Deployment) -> Result<Window, Error> {
+    let newest = majority_point(deployment.client()).await?.position();
+    let oldest = oldest_entry(deployment.client()).await?;
+    let oldest = oldest.ok_or_else(|| Error::new(ErrorKind::SourceUnavailable, "the oplog is empty"))?;
+    Ok(Window { oldest, newest })
+}
+
 /// What an error of the driver means for us. `doing` says what failed.
 pub(super) fn fault(error: DriverError, doing: &str) -> Error {
     let kind = match error.kind.as_ref() {

@@ -1,0 +1,94 @@
+//! `mongo-observer check`: looks at everything and changes nothing.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::args::Configured;
+use super::load;
+use crate::config::Config;
+use crate::connector::{open_sink, store};
+use crate::error::Error;
+use crate::source::client::{self, Deployment};
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn check(args: &Configured) -> Result<ExitCode, Error> {
+    let config = load(args, &args.overrides())?;
+    let mut lines = Lines::default();
+    lines.ok("config", &format!("{} is valid, sinks: {}", args.config.display(), names(&config)));
+    let deployment =
+        lines.look("mongodb", async { Deployment::connect(config.mongodb.uri()?.expose()).await }).await;
+    if let Some(deployment) = &deployment {
+        lines.ok("mongodb", &format!("replica set {}, MongoDB {}", deployment.source, deployment.version));
+        if let Some(window) = lines.look("oplog", client::window(deployment)).await {
+            lines.ok("oplog", &window.to_string());
+        }
+    }
+    for (name, settings) in &config.sinks {
+        let what = format!("sink {name}");
+        let sink = match open_sink(name, settings, &config) {
+            Ok(sink) => sink,
+            Err(error) => {
+                lines.failed(&what, &error);
+                continue;
+            }
+        };
+        if let Some(found) = lines.look(&what, sink.check()).await {
+            lines.ok(&what, &found);
+        }
+        let Some(deployment) = &deployment else { continue };
+        let what = format!("checkpoint {name}");
+        match store(name, sink.as_ref(), &config, deployment.client()) {
+            Ok((Some(mut store), _)) => {
+                if let Some(stored) = lines.look(&what, store.peek()).await {
+                    lines.ok(&what, &super::checkpoint::describe(stored.as_ref()));
+                }
+            }
+            Ok((None, true)) => lines.ok(&what, "kept by the sink itself"),
+            Ok((None, false)) => lines.ok(&what, "none: this sink forgets; set checkpoint.store to keep one"),
+            Err(error) => lines.failed(&what, &error),
+        }
+    }
+    if let Some(deployment) = deployment {
+        let _ = tokio::time::timeout(PATIENCE, deployment.shutdown()).await;
+    }
+    Ok(if lines.any_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn names(config: &Config) -> String {
+    let names: Vec<_> =
+        config.sinks.iter().map(|(name, sink)| format!("{name} ({})", sink.kind().name())).collect();
+    names.join(", ")
+}
+
+/// Prints a line for each thing that was looked at.
+#[derive(Default)]
+struct Lines {
+    any_failed: bool,
+}
+
+impl Lines {
+    #[allow(clippy::unused_self, reason = "beside `failed`, which needs it")]
+    fn ok(&self, what: &str, found: &str) {
+        println!("ok      {what}: {found}");
+    }
+
+    fn failed(&mut self, what: &str, error: &Error) {
+        println!("failed  {what}: {error}");
+        self.any_failed = true;
+    }
+
+    /// Looks, at most so long; prints why not.
+    async fn look<T>(&mut self, what: &str, look: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        match tokio::time::timeout(PATIENCE, look).await {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error)) => self.failed(what, &error),
+            Err(_) => {
+                println!("failed  {what}: no answer within {} s", PATIENCE.as_secs());
+                self.any_failed = true;
+            }
+        }
+        None
+    }
+}
