@@ -67,12 +67,17 @@ impl Stage {
                     continue;
                 }
             };
+            let mut gone_to = None;
             for ns in self.places(&event).into_iter().flatten() {
                 let route = match &place {
                     Some((known, route)) if *known == ns => Arc::clone(route),
                     _ => self.route(ns).await?,
                 };
-                self.encode(&event, &route, &mut out, &mut counts)?;
+                // A rename within one place is one event there.
+                if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
+                    self.encode(&event, &route, &mut out, &mut counts)?;
+                }
+                gone_to = Some(Arc::clone(&route));
                 place = Some((ns, route));
             }
         }
