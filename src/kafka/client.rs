@@ -80,6 +80,8 @@ impl Cluster {
             ("enable.partition.eof", "true"),
             ("auto.offset.reset", reset),
             ("fetch.wait.max.ms", &wait),
+            // A first fetch comes before its connection: that need not cost half a second.
+            ("fetch.error.backoff.ms", "20"),
         ];
         self.client(&own, Context::default()).map(Background::new)
     }

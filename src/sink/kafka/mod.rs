@@ -56,20 +56,20 @@ impl Kafka {
     }
 
     async fn tail(&self, metadata: &Metadata) -> Result<SinkTail, Error> {
-        let topics = self.topics(metadata)?;
+        let partitions = self.partitions(metadata)?;
         let cluster = self.cluster.clone();
-        blocking(move || tail::find(&cluster, &topics)).await
+        blocking(move || tail::find(&cluster, &partitions)).await
     }
 
-    /// The topics that hold this connector's records, or could.
-    fn topics(&self, metadata: &Metadata) -> Result<Vec<tail::Topic>, Error> {
+    /// The partitions that hold this connector's records, or could.
+    fn partitions(&self, metadata: &Metadata) -> Result<Vec<tail::Partition>, Error> {
         let template = self.settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
         let prefix = template.literal_prefix(&self.settings.prefix);
         let own = self.settings.own_topics();
         let ours = |topic: &str| {
             topic.starts_with(&prefix) && !topic.starts_with("__") && own.iter().all(|own| own != topic)
         };
-        Ok(tail::topics(metadata, ours))
+        Ok(tail::partitions(metadata, ours))
     }
 
     async fn check(&self) -> Result<String, Error> {
@@ -86,11 +86,13 @@ impl Kafka {
                 ),
             ));
         }
-        let topics = self.topics(&metadata)?.len();
+        let mut topics = self.partitions(&metadata)?;
+        topics.dedup_by(|one, other| one.0 == other.0);
         Ok(format!(
-            "Kafka at {}: {brokers} {}, {topics} topics of `{}`; missing topics {}",
+            "Kafka at {}: {brokers} {}, {} topics of `{}`; missing topics {}",
             self.cluster.servers(),
             if brokers == 1 { "broker" } else { "brokers" },
+            topics.len(),
             self.settings.prefix,
             if self.settings.create_topics { "are created" } else { "stop the connector" },
         ))
