@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 9] = [
 const UNDER_WAY_MAX: u64 = 8 << 20;
 const HEADER: &str = "v1 1795393406-0000000001-0000000000 1 rs0/6b0574e82148b8612ab610f8";
 
-pub fn run(role: &str) {
+pub(crate) fn run(role: &str) {
     let variable = |name: &str| std::env::var(format!("BENCH_{name}")).unwrap();
     let count = variable("COUNT").parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

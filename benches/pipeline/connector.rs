@@ -13,7 +13,7 @@ use super::{Place, Variant};
 
 const POLL: Duration = Duration::from_millis(5);
 
-pub async fn measure(place: &Place, variant: Variant, round: u64) -> Measure {
+pub(crate) async fn measure(place: &Place, variant: Variant, round: u64) -> Measure {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let config = folder.path().join("bench.toml");

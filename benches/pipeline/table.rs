@@ -7,13 +7,13 @@ use super::Variant;
 
 /// What one run of one variant took.
 #[derive(Clone, Copy, Debug)]
-pub struct Measure {
+pub(crate) struct Measure {
     /// Seconds, from the first read to the last acknowledgement.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Peak resident memory of the process, in megabytes (2^20).
-    pub memory_mb: f64,
+    pub(crate) memory_mb: f64,
     /// Processor time of the process, in seconds.
-    pub cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
 }
 
 impl fmt::Display for Measure {
@@ -34,7 +34,7 @@ impl FromStr for Measure {
 
 impl Measure {
     /// Of a process that still runs: its memory and processor time so far.
-    pub fn of(pid: u32, seconds: f64) -> Self {
+    pub(crate) fn of(pid: u32, seconds: f64) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
         let peak_kb: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
@@ -49,12 +49,12 @@ impl Measure {
 
 /// All runs.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     runs: Vec<(Variant, Measure)>,
 }
 
 impl Table {
-    pub fn add(&mut self, variant: Variant, measure: Measure) {
+    pub(crate) fn add(&mut self, variant: Variant, measure: Measure) {
         self.runs.push((variant, measure));
     }
 
@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// The table as text: medians, the span of the rates, and the ratios that matter.
-    pub fn render(&self, events: u64) -> String {
+    pub(crate) fn render(&self, events: u64) -> String {
         #[allow(clippy::cast_precision_loss)]
         let events = events as f64;
         let mut text = format!(
