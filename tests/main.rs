@@ -4,4 +4,7 @@
 #[cfg(feature = "connector")]
 mod config;
 #[cfg(feature = "connector")]
+mod deploy;
+#[cfg(feature = "connector")]
 mod http;
+mod tidy;

@@ -85,19 +85,20 @@ fn wanted(expected: &str) -> String {
     }
 }
 
-/// What was given. Text is shown only in a number's or a boolean's place: anywhere else it might be a secret.
+/// What was given. Its value is shown only in a number's or a boolean's place: anywhere else it might be a secret.
 fn given(actual: &Actual, expected: &str) -> String {
+    let harmless = wanted(expected).contains("number") || expected == "a boolean";
     match actual {
-        Actual::Str(text) if wanted(expected).contains("number") || expected == "a boolean" => {
-            format!("`{text}`")
-        }
+        Actual::Str(text) if harmless => format!("`{text}`"),
+        Actual::Bool(value) if harmless => format!("`{value}`"),
+        Actual::Unsigned(value) if harmless => format!("`{value}`"),
+        Actual::Signed(value) if harmless => format!("`{value}`"),
+        Actual::Float(value) if harmless => format!("`{value}`"),
         Actual::Str(_) => "text".to_owned(),
+        Actual::Bool(_) => "true or false".to_owned(),
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number".to_owned(),
         Actual::Seq => "a list".to_owned(),
         Actual::Map => "a table".to_owned(),
-        Actual::Bool(value) => format!("`{value}`"),
-        Actual::Unsigned(value) => format!("`{value}`"),
-        Actual::Signed(value) => format!("`{value}`"),
-        Actual::Float(value) => format!("`{value}`"),
         _ => "that".to_owned(),
     }
 }

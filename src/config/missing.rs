@@ -1,33 +1,22 @@
 //! Stands in for the settings of a sink that this build leaves out.
 
-use futures::future::BoxFuture;
+use std::convert::Infallible;
+
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::error::Error;
-use crate::pipeline::{OpenSink, Opened, OwnStore, Stored};
+use crate::format::Format;
 
 /// Settings that nobody can have: reading them is an error that says why.
 #[derive(Debug)]
-pub enum Missing {}
+pub struct Missing {
+    /// As all sinks have it.
+    pub format: Format,
+    _never: Infallible,
+}
 
 impl<'de> Deserialize<'de> for Missing {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom(
-            "this program was built without that type of sink: build it with the feature of that name",
-        ))
-    }
-}
-
-impl OpenSink for Missing {
-    fn open<'a>(&'a self, _: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
-        match *self {}
-    }
-
-    fn own_store(&self, _: &str) -> Result<OwnStore, Error> {
-        match *self {}
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<String, Error>> {
-        match *self {}
+        let what = "this program was built without that type of sink: build it with the feature of that name";
+        Err(D::Error::custom(what))
     }
 }

@@ -119,9 +119,6 @@ impl Config {
         // Made once, so that what is wrong with them is found at the start.
         config.mongodb.uri()?;
         config.source.namespaces()?;
-        for (name, sink) in &config.sinks {
-            sink.validate(name)?;
-        }
         Ok(config)
     }
 }

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 
 use super::lines;
-use crate::error::Error;
 use crate::format::Format;
 
 #[cfg(feature = "kafka")]
@@ -37,16 +36,6 @@ impl Sink {
             Self::Nats(_) => SinkKind::Nats,
             Self::Stdout(_) => SinkKind::Stdout,
             Self::File(_) => SinkKind::File,
-        }
-    }
-}
-
-impl Sink {
-    /// Checks the settings as far as that goes without a connection. `name` is the sink's, for the error.
-    pub(super) fn validate(&self, name: &str) -> Result<(), Error> {
-        let _ = name;
-        match self {
-            Self::Kafka(_) | Self::Nats(_) | Self::Stdout(_) | Self::File(_) => Ok(()),
         }
     }
 
