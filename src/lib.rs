@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | [`bson`] | views of raw bytes, Extended JSON | oplogs |
 //! | [`event`] | the change event, positions, update deltas | how it is read or written |
-//! | [`format`] | encoders, names of topics and subjects, records | I/O |
+//! | [`mod@format`] | encoders, names of topics and subjects, records | I/O |
 //! | `source` | the oplog: tail, verified resume, cutting, translation | sinks |
 //! | `pipeline` | the traits of its neighbours, the run loop, supervision | which sinks there are |
 //! | `sink`, `checkpoint` | the adapters | each other, and the source |
@@ -29,7 +29,7 @@
 //! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions.
 //! 3. `pipeline/run.rs`, `read`: each chunk takes its bytes from the budget and gets a task of its own; the tasks' handles are queued.
 //! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate.rs` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
-//!    bytes; the router knows its topic; an encoder of [`format`] writes key, value and header into the batch's one buffer.
+//!    bytes; the router knows its topic; an encoder of [`mod@format`] writes key, value and header into the batch's one buffer.
 //! 5. `pipeline/run.rs`, the loop: handles are joined in order, the batch goes to the sink.
 //! 6. `sink/kafka/deliver.rs`, `sink/nats/chain.rs`, `sink/lines/writer.rs`: out, and the acknowledgement back.
 //! 7. `pipeline/in_flight.rs`: deliveries are awaited in order, so what is done is contiguous; `keeper.rs` stores it as the checkpoint.
@@ -55,7 +55,7 @@
 //! # Features
 //!
 //! `connector` (the program), `kafka`, `nats` and `servers` are on by default. With `default-features = false` what remains is the
-//! library: [`bson`], [`event`] and [`format`], without I/O; `mongodb` adds reading the oplog.
+//! library: [`bson`], [`event`] and [`mod@format`], without I/O; `mongodb` adds reading the oplog.
 #![forbid(unsafe_code)]
 
 pub mod bson;
