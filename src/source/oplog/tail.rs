@@ -122,7 +122,8 @@ impl Tail {
             let reply = self.reply().await?;
             let entries = reply.entries()?;
             let count = entries.len();
-            let chunks = self.cutter.cut(&reply.bytes, entries.into_iter().map(Ok)).map_err(damaged)?;
+            let chunks = self.cutter.cut(&reply.bytes, entries.into_iter().map(Ok));
+            let chunks = chunks.map_err(|error| self.unreadable(error))?;
             self.pending.extend(chunks);
             if let Some(size) =
                 batch_size(self.batch_size, count, reply.bytes.len(), self.settings.reply_bytes)
@@ -201,6 +202,16 @@ impl Tail {
             self.cutter.pass(Mark::Tail { at, term });
         }
         Ok(())
+    }
+
+    /// Without its timestamp an entry has no position, so no policy can pass over it.
+    fn unreadable(&self, error: Malformed) -> Error {
+        let done = self
+            .cutter
+            .done()
+            .map(|done| format!(" behind position {}", done.position()))
+            .unwrap_or_default();
+        Error::caused(ErrorKind::Unreadable, format!("an oplog entry{done} can't be read"), error)
     }
 
     fn silent(&self) -> Error {
