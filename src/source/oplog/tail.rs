@@ -38,7 +38,7 @@ pub struct TailSettings {
 
 impl Default for TailSettings {
     fn default() -> Self {
-        Self { wait: Duration::from_secs(1), margin: Duration::from_secs(20), reply_bytes: 4 * 1024 * 1024 }
+        Self { wait: Duration::from_secs(1), margin: Duration::from_secs(20), reply_bytes: 2 * 1024 * 1024 }
     }
 }
 
