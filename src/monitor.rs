@@ -95,6 +95,7 @@ impl Monitor for Observed {
         let lag = self.metrics.durable(durable);
         self.status.update(|status| {
             status.position = Some(durable.end.position());
+            status.events += u64::from(durable.counts.events());
             status.lag_seconds = Some(lag);
         });
     }

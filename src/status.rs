@@ -40,6 +40,8 @@ pub struct PipelineStatus {
     pub position: Option<Position>,
     /// Everything up to here is stored as done.
     pub checkpoint: Option<Position>,
+    /// Events acknowledged since this process started, repeats included.
+    pub events: u64,
     /// How long after its write the last event was acknowledged; 0 when there is nothing more to do.
     pub lag_seconds: Option<f64>,
     /// Sent and not yet acknowledged: events.

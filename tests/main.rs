@@ -7,4 +7,6 @@ mod config;
 mod deploy;
 #[cfg(feature = "connector")]
 mod http;
+#[cfg(all(feature = "kafka", feature = "servers"))]
+mod kafka_sink;
 mod tidy;

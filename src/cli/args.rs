@@ -111,6 +111,17 @@ pub enum DemoSink {
     Nats,
 }
 
+impl DemoSink {
+    /// What is started beside MongoDB, as the end of a sentence.
+    pub fn broker_name(self) -> &'static str {
+        match self {
+            Self::Stdout => "",
+            Self::Kafka => " and a private Apache Kafka",
+            Self::Nats => " and a private NATS server",
+        }
+    }
+}
+
 /// `mongo-observer decode`
 #[derive(Debug, Args)]
 pub struct Decode {

@@ -43,9 +43,13 @@ async fn with(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A claim first: an instance that still runs must not overwrite what is stored now.
+/// A claim first: an instance that still runs must not overwrite what is stored now. What is stored so far may be damaged: that is what
+/// this command is for.
 async fn move_to(store: &mut dyn CheckpointStore, stored: Stored) -> Result<(), Error> {
-    store.take().await?;
+    match store.take().await {
+        Err(error) if error.kind() != ErrorKind::CheckpointUnreadable => return Err(error),
+        _ => {}
+    }
     store.save(&stored).await
 }
 

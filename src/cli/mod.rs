@@ -11,12 +11,16 @@ mod run;
 mod signals;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
 use self::args::{Cli, Command, Configured};
 use crate::config::{Config, Override};
 use crate::error::{Error, ErrorKind};
+
+/// How long threads that still wait for something may take at the end.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Runs the command that was typed. 0: done, 1: failed, 2: bad usage or configuration.
 pub fn main() -> ExitCode {
@@ -35,12 +39,12 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Run(args) => runtime()?.block_on(run::run(&args)),
-        Command::Check(args) => runtime()?.block_on(check::check(&args)),
-        Command::Checkpoint(args) => runtime()?.block_on(checkpoint::checkpoint(&args)),
+        Command::Run(args) => block_on(run::run(&args)),
+        Command::Check(args) => block_on(check::check(&args)),
+        Command::Checkpoint(args) => block_on(checkpoint::checkpoint(&args)),
         Command::Decode(args) => decode::decode(&args),
         #[cfg(feature = "servers")]
-        Command::Demo(args) => runtime()?.block_on(demo::demo(&args)),
+        Command::Demo(args) => block_on(demo::demo(&args)),
         #[cfg(not(feature = "servers"))]
         Command::Demo(_) => Err(Error::new(
             ErrorKind::Config,
@@ -49,11 +53,15 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
+fn block_on(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::caused(ErrorKind::Local, "the asynchronous runtime can't start", error))
+        .map_err(|error| Error::caused(ErrorKind::Local, "the asynchronous runtime can't start", error))?;
+    let result = runtime.block_on(command);
+    // A thread that waits for an answer of a dead broker must not hold the exit up.
+    runtime.shutdown_timeout(GOODBYE);
+    result
 }
 
 fn load(configured: &Configured, overrides: &[Override]) -> Result<Config, Error> {

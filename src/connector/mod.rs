@@ -37,55 +37,84 @@ struct Starts {
     gave_up: usize,
 }
 
-/// Runs every pipeline of `config` until `stop`, or until all of them have failed.
-///
-/// On `stop` they read no more, wait for what is under way at most as long as `pipeline.grace_ms` says, and store their checkpoints.
-/// One that fails never stops another. The error is the first pipeline's that failed.
-pub async fn run(config: Config, stop: &CancellationToken) -> Result<(), Error> {
-    let metrics = Arc::new(Metrics::new());
-    let mut board = Board::new();
-    let mut namespaces = Namespaces::parse(&config.source.include, &config.source.exclude)?;
-    if config.checkpoint.store == Store::Mongodb {
-        // Else every checkpoint would be a change that needs a checkpoint.
-        let own = Namespace { db: &config.checkpoint.database, coll: &config.checkpoint.collection };
-        namespaces = namespaces.without(own);
-    }
-    let starts = Starts { all: config.sinks.len(), ..Starts::default() };
-    let shared = Arc::new(Shared { config, namespaces: Arc::new(namespaces), starts: Sender::new(starts) });
+/// All pipelines of a configuration, before they run.
+#[derive(Debug)]
+pub struct Connector {
+    shared: Arc<Shared>,
+    attempts: Vec<SinkAttempt>,
+    metrics: Arc<Metrics>,
+    board: Arc<Board>,
+}
 
-    let mut pipelines = JoinSet::new();
-    for (name, sink) in &shared.config.sinks {
-        let budget = Budget::new(shared.config.pipeline.budget_bytes);
-        let watch = Observed::new(
-            metrics.pipeline(name, budget.all()),
-            board.add(name, sink.kind().name()),
-            budget.clone(),
-        );
-        let attempt = SinkAttempt {
-            name: name.clone(),
-            sink: open_sink(name, sink, &shared.config)?,
-            format: sink.format(),
-            shared: Arc::clone(&shared),
-            budget,
-            watch: Arc::new(watch),
-        };
-        pipelines.spawn(pipeline(attempt, stop.clone()));
-    }
-    let http = CancellationToken::new();
-    let listener = match shared.config.http.address() {
-        Some(address) => {
-            let listener = Listener::bind(address).await?;
-            tracing::info!(address = %listener.address()?, "listening for HTTP");
-            Some(tokio::spawn(listener.serve(metrics, Arc::new(board), http.clone())))
+impl Connector {
+    /// Makes the pipelines. Connects to nothing yet; what can't work is an error now.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let metrics = Arc::new(Metrics::new());
+        let mut board = Board::new();
+        let shared = Arc::new(Shared::of(config)?);
+        let mut attempts = Vec::new();
+        for (name, sink) in &shared.config.sinks {
+            let budget = Budget::new(shared.config.pipeline.budget_bytes);
+            let watch = Observed::new(
+                metrics.pipeline(name, budget.all()),
+                board.add(name, sink.kind().name()),
+                budget.clone(),
+            );
+            attempts.push(SinkAttempt {
+                name: name.clone(),
+                sink: open_sink(name, sink, &shared.config)?,
+                format: sink.format(),
+                shared: Arc::clone(&shared),
+                budget,
+                watch: Arc::new(watch),
+            });
         }
-        None => None,
-    };
-    let result = ended(pipelines).await;
-    http.cancel();
-    if let Some(listener) = listener {
-        let _ = listener.await;
+        Ok(Self { shared, attempts, metrics, board: Arc::new(board) })
     }
-    result
+
+    /// What the pipelines are doing, while they run.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// Runs every pipeline until `stop`, or until all of them have failed.
+    ///
+    /// On `stop` they read no more, wait for what is under way at most as long as `pipeline.grace_ms` says, and store their
+    /// checkpoints. One that fails never stops another. The error is the first pipeline's that failed.
+    pub async fn run(self, stop: &CancellationToken) -> Result<(), Error> {
+        let http = CancellationToken::new();
+        let listener = match self.shared.config.http.address() {
+            Some(address) => {
+                let listener = Listener::bind(address).await?;
+                tracing::info!(address = %listener.address()?, "listening for HTTP");
+                Some(tokio::spawn(listener.serve(self.metrics, self.board, http.clone())))
+            }
+            None => None,
+        };
+        let mut pipelines = JoinSet::new();
+        for attempt in self.attempts {
+            pipelines.spawn(pipeline(attempt, stop.clone()));
+        }
+        let result = ended(pipelines).await;
+        http.cancel();
+        if let Some(listener) = listener {
+            let _ = listener.await;
+        }
+        result
+    }
+}
+
+impl Shared {
+    fn of(config: Config) -> Result<Self, Error> {
+        let mut namespaces = Namespaces::parse(&config.source.include, &config.source.exclude)?;
+        if config.checkpoint.store == Store::Mongodb {
+            // Else every checkpoint would be a change that needs a checkpoint.
+            let own = Namespace { db: &config.checkpoint.database, coll: &config.checkpoint.collection };
+            namespaces = namespaces.without(own);
+        }
+        let starts = Starts { all: config.sinks.len(), ..Starts::default() };
+        Ok(Self { config, namespaces: Arc::new(namespaces), starts: Sender::new(starts) })
+    }
 }
 
 /// Waits for all of them; the first error is the result.

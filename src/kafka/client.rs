@@ -11,10 +11,12 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, ProducerContext};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use tokio::sync::watch;
 
-use super::errors::config_error;
+use super::ANSWER_TIMEOUT;
+use super::errors::{config_error, kafka_error};
 use crate::error::{Error, ErrorKind};
 
 /// How long one poll waits for reports. Reports that come are handed on at once; it only says how soon a poller notices that
@@ -78,6 +80,8 @@ impl Cluster {
             ("enable.partition.eof", "true"),
             ("auto.offset.reset", reset),
             ("fetch.wait.max.ms", &wait),
+            // A first fetch comes before its connection: that need not cost half a second.
+            ("fetch.error.backoff.ms", "20"),
         ];
         self.client(&own, Context::default()).map(Background::new)
     }
@@ -88,6 +92,39 @@ impl Cluster {
         config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
         let quiet = Self { config };
         quiet.client(&[], Context::default()).map(Arc::new).map(Background::new)
+    }
+
+    /// Asks the cluster for what it knows of one topic, or of all: proof that it is there. Fails within [`ANSWER_TIMEOUT`], and at once
+    /// where the brokers refuse the credentials. `context` is the one of `producer`.
+    pub(crate) async fn reach<C>(
+        &self,
+        producer: &Poller<C>,
+        context: &Context,
+        topic: Option<&str>,
+    ) -> Result<Metadata, Error>
+    where
+        C: ProducerContext + 'static,
+    {
+        let (asked, topic) = (Arc::clone(producer), topic.map(str::to_owned));
+        let answer = blocking(move || Ok(asked.client().fetch_metadata(topic.as_deref(), ANSWER_TIMEOUT)));
+        let servers = self.servers();
+        let error = tokio::select! {
+            reason = context.unauthorized() => {
+                let what = format!("the Kafka brokers at {servers} refuse the credentials: {reason}");
+                return Err(Error::new(ErrorKind::Unauthorized, what));
+            }
+            answer = answer => match answer? {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            },
+        };
+        let what = format!("no Kafka broker answers at {servers}");
+        let error = kafka_error(&what, &error);
+        // What went wrong with the connection says more than that the time is up.
+        Err(match context.last_trouble().filter(|_| error.kind() == ErrorKind::SinkUnavailable) {
+            Some(reason) => Error::new(error.kind(), format!("{what}: {reason}")),
+            None => error,
+        })
     }
 
     fn client<C, T>(&self, own: &[(&str, &str)], context: C) -> Result<T, Error>
@@ -156,7 +193,7 @@ impl ClientContext for Context {
                 tracing::debug!(target: "kafka", facility, "{line}");
             }
             (Emerg | Alert | Critical | Error | Warning, _) => {
-                tracing::warn!(target: "kafka", facility, "{line}")
+                tracing::warn!(target: "kafka", facility, "{line}");
             }
             (Debug, _) => tracing::trace!(target: "kafka", facility, "{line}"),
         }

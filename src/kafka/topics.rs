@@ -127,7 +127,8 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
 }
 
-fn partition_count(metadata: &Metadata, topic: &str) -> Result<Option<u32>, Error> {
+/// The number of partitions that the cluster knows of a topic, or none if there is no such topic.
+pub(crate) fn partition_count(metadata: &Metadata, topic: &str) -> Result<Option<u32>, Error> {
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
     match found.error().map(RDKafkaErrorCode::from) {
         None => Ok(u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),

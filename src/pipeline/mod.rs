@@ -226,6 +226,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Events published: everything but watermarks.
+    pub fn events(&self) -> u32 {
+        self.inserts + self.updates + self.replaces + self.deletes + self.commands
+    }
+
     fn add(&mut self, change: &Change<'_>) {
         *match change {
             Change::Insert { .. } => &mut self.inserts,

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{
     ANSWER_TIMEOUT, Background, Cluster, Context, NewTopicSpec, Poller, Topics, blocking, kafka_error,
+    partition_count,
 };
 use crate::pipeline::{CheckpointStore, Stored};
 use log::{Entry, Log, Until};
@@ -67,8 +68,8 @@ impl KafkaStore {
 
     async fn take(&mut self) -> Result<Option<Stored>, Error> {
         self.claim = None;
-        self.prepare_topic().await?;
-        let producer = self.cluster.producer(Acks::default())?;
+        let (producer, partitions) = self.connect().await?;
+        self.prepare_topic(partitions).await?;
         let written = self.write(&producer, &log::claim_key(&self.pipeline), Some(&log::claim_value()))?;
         let epoch = tokio::time::timeout(ANSWER_TIMEOUT, acknowledged(written)).await.map_err(|_| {
             Error::new(ErrorKind::StoreUnavailable, format!("the topic {} takes no record", self.topic))
@@ -117,7 +118,7 @@ impl KafkaStore {
     }
 
     async fn peek(&self) -> Result<Option<Stored>, Error> {
-        if Topics::new(&self.cluster)?.partitions(&self.topic).await?.is_none() {
+        if self.connect().await?.1.is_none() {
             return Ok(None);
         }
         let (cluster, topic, log) = (self.cluster.clone(), self.topic.clone(), Log::new(&self.pipeline));
@@ -126,10 +127,19 @@ impl KafkaStore {
         log.newest().map(|entry| self.decode(entry)).transpose()
     }
 
-    async fn prepare_topic(&self) -> Result<(), Error> {
+    /// A producer, and the number of partitions of the topic if it is there.
+    async fn connect(&self) -> Result<(Poller<Acks>, Option<u32>), Error> {
+        let context = Context::default();
+        let producer = self.cluster.producer(Acks { context: context.clone() })?;
+        let metadata = self.cluster.reach(&producer, &context, Some(&self.topic)).await?;
+        Ok((producer, partition_count(&metadata, &self.topic)?))
+    }
+
+    /// Makes the topic, or makes sure that it keeps what is written to it.
+    async fn prepare_topic(&self, partitions: Option<u32>) -> Result<(), Error> {
         let topics = Topics::new(&self.cluster)?;
         let refuse = |why: String| Error::new(ErrorKind::Refused, format!("the topic {} {why}", self.topic));
-        match topics.partitions(&self.topic).await? {
+        match partitions {
             None => {
                 let spec = NewTopicSpec {
                     name: &self.topic,
@@ -232,7 +242,6 @@ async fn acknowledged(written: Written) -> Result<i64, Error> {
 }
 
 /// Hears the delivery reports, on the producer's own thread.
-#[derive(Default)]
 struct Acks {
     context: Context,
 }

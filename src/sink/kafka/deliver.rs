@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use tokio::sync::oneshot;
 
 use super::touched::Touched;
@@ -35,6 +35,11 @@ impl KafkaSink {
     /// The producer, for looking at the cluster.
     pub(super) fn producer(&self) -> &Poller<Reports> {
         &self.producer
+    }
+
+    /// What the connection has to say of itself.
+    pub(super) fn context(&self) -> &Context {
+        &self.reports().context
     }
 
     fn reports(&self) -> &Reports {
@@ -167,11 +172,6 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// What the connection has to say of itself.
-    pub(super) fn context(&self) -> &Context {
-        &self.context
-    }
-
     /// The reason for a failure: this one, if it is the first.
     fn failed(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
         self.failure.get_or_init(|| self.explain(error, topic, position)).clone()
@@ -198,6 +198,13 @@ impl Reports {
     fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.producer.get()?.upgrade()?.client().fatal_error()
     }
+
+    /// Lets everything fail that is still under way: what librdkafka would send again after a fatal error it neither sends nor reports.
+    fn give_up(&self) {
+        if let Some(producer) = self.producer.get().and_then(Weak::upgrade) {
+            producer.purge(PurgeConfig::default().queue().inflight());
+        }
+    }
 }
 
 impl ClientContext for Reports {
@@ -209,6 +216,9 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.context.error(error, reason);
+        if self.fatal().is_some() {
+            self.give_up();
+        }
     }
 }
 
@@ -219,15 +229,20 @@ impl ProducerContext for Reports {
         match report {
             Ok(_) => ack.stored(),
             Err((error, message)) => {
-                let position = message.headers().and_then(|headers| {
-                    headers.iter().find(|header| header.key == Header::NAME).and_then(|header| header.value)
-                });
-                let position = position
-                    .and_then(|text| str::from_utf8(text).ok())
-                    .and_then(|text| text.parse::<Header>().ok())
-                    .map(|header| header.at.to_string());
+                let first = self.failure.get().is_none();
+                let position = position(message.headers());
                 ack.fail(&self.failed(error, message.topic(), position.as_deref()));
+                if first {
+                    self.give_up();
+                }
             }
         }
     }
+}
+
+/// The position that a record's header says, as text.
+fn position<H: Headers>(headers: Option<&H>) -> Option<String> {
+    let header = headers?.iter().find(|header| header.key == Header::NAME)?;
+    let header: Header = str::from_utf8(header.value?).ok()?.parse().ok()?;
+    Some(header.at.to_string())
 }

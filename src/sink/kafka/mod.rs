@@ -18,14 +18,13 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::Producer;
 
 use crate::checkpoint::kafka::KafkaStore;
 use crate::error::{Error, ErrorKind};
-use crate::kafka::{ANSWER_TIMEOUT, Cluster, Poller, blocking, kafka_error};
+use crate::kafka::{Cluster, blocking};
 use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
 
-use deliver::{KafkaSink, Reports};
+use deliver::KafkaSink;
 use router::KafkaRouter;
 use touched::Touched;
 
@@ -50,56 +49,32 @@ impl Kafka {
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
         let touched = Arc::new(Touched::default());
         let sink = KafkaSink::new(&self.cluster, Arc::clone(&touched))?;
-        let metadata = self.metadata(sink.producer()).await?;
+        let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &self.cluster, touched)?;
         Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
     }
 
-    /// What the cluster says of itself: proof that it is there.
-    async fn metadata(&self, producer: &Poller<Reports>) -> Result<Metadata, Error> {
-        let context = producer.client().context().context().clone();
-        let asked = Arc::clone(producer);
-        let answer = blocking(move || Ok(asked.client().fetch_metadata(None, ANSWER_TIMEOUT)));
-        let servers = self.cluster.servers();
-        tokio::select! {
-            reason = context.unauthorized() => Err(Error::new(
-                ErrorKind::Unauthorized,
-                format!("the Kafka brokers at {servers} refuse the credentials: {reason}"),
-            )),
-            answer = answer => answer?.map_err(|error| {
-                let error = kafka_error(format_args!("no Kafka broker answers at {servers}"), &error);
-                match (error.kind(), context.last_trouble()) {
-                    (ErrorKind::SinkUnavailable, Some(reason)) => Error::new(
-                        ErrorKind::SinkUnavailable,
-                        format!("no Kafka broker answers at {servers}: {reason}"),
-                    ),
-                    _ => error,
-                }
-            }),
-        }
-    }
-
     async fn tail(&self, metadata: &Metadata) -> Result<SinkTail, Error> {
-        let topics = self.topics(metadata)?;
+        let partitions = self.partitions(metadata)?;
         let cluster = self.cluster.clone();
-        blocking(move || tail::find(&cluster, &topics)).await
+        blocking(move || tail::find(&cluster, &partitions)).await
     }
 
-    /// The topics that hold this connector's records, or could.
-    fn topics(&self, metadata: &Metadata) -> Result<Vec<tail::Topic>, Error> {
+    /// The partitions that hold this connector's records, or could.
+    fn partitions(&self, metadata: &Metadata) -> Result<Vec<tail::Partition>, Error> {
         let template = self.settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
         let prefix = template.literal_prefix(&self.settings.prefix);
         let own = self.settings.own_topics();
         let ours = |topic: &str| {
             topic.starts_with(&prefix) && !topic.starts_with("__") && own.iter().all(|own| own != topic)
         };
-        Ok(tail::topics(metadata, ours))
+        Ok(tail::partitions(metadata, ours))
     }
 
     async fn check(&self) -> Result<String, Error> {
         let sink = KafkaSink::new(&self.cluster, Arc::default())?;
-        let metadata = self.metadata(sink.producer()).await?;
+        let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;
         if usize::try_from(replicas).is_ok_and(|replicas| replicas > brokers) {
@@ -111,11 +86,13 @@ impl Kafka {
                 ),
             ));
         }
-        let topics = self.topics(&metadata)?.len();
+        let mut topics = self.partitions(&metadata)?;
+        topics.dedup_by(|one, other| one.0 == other.0);
         Ok(format!(
-            "Kafka at {}: {brokers} {}, {topics} topics of `{}`; missing topics {}",
+            "Kafka at {}: {brokers} {}, {} topics of `{}`; missing topics {}",
             self.cluster.servers(),
             if brokers == 1 { "broker" } else { "brokers" },
+            topics.len(),
             self.settings.prefix,
             if self.settings.create_topics { "are created" } else { "stop the connector" },
         ))

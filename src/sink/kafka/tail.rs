@@ -1,13 +1,13 @@
 //! The last record of this connector that a cluster holds. Looked for only where the checkpoint is missing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::metadata::{Metadata, MetadataPartition};
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::error::{Error, ErrorKind};
@@ -15,46 +15,83 @@ use crate::format::Header;
 use crate::kafka::{ANSWER_TIMEOUT, Cluster, Context, kafka_error, may_pass};
 use crate::pipeline::{Checkpoint, SinkTail};
 
-/// How far to look back from a partition's end. What is there is nearly always a record of ours, but may be somebody else's, the end of
-/// a transaction, or nothing that compaction has left.
-const STEPS_BACK: [i64; 2] = [1, 1000];
+/// What lies at the end of a partition is nearly always a record of ours.
+const AT_THE_END: i64 = 1;
+
+/// But it may be somebody else's, the end of a transaction, or nothing that compaction has left: then this far back.
+const FURTHER_BACK: i64 = 1000;
 
 /// The end of a partition is told when a fetch comes back empty: the broker need not wait for more.
 const READ_WAIT: Duration = Duration::from_millis(10);
 
-/// A topic and the numbers of its partitions.
-pub(super) type Topic = (String, Vec<i32>);
+const WHAT: &str = "can't read the last records of this connector's topics";
 
-/// The topics that `ours` picks by name.
-pub(super) fn topics(metadata: &Metadata, ours: impl Fn(&str) -> bool) -> Vec<Topic> {
+/// A topic and the number of a partition.
+pub(super) type Partition = (String, i32);
+
+/// The partitions of the topics that `ours` picks by name.
+pub(super) fn partitions(metadata: &Metadata, ours: impl Fn(&str) -> bool) -> Vec<Partition> {
     let picked = metadata.topics().iter().filter(|topic| ours(topic.name()));
     picked
-        .map(|topic| {
-            (topic.name().to_owned(), topic.partitions().iter().map(MetadataPartition::id).collect())
+        .flat_map(|topic| {
+            topic.partitions().iter().map(|partition| (topic.name().to_owned(), partition.id()))
         })
         .collect()
 }
 
 /// Reads the last record of each partition, and returns the largest position among them. Records without our header are foreign.
-/// Blocks, for a few round trips a topic; fails if a topic could not be read within [`ANSWER_TIMEOUT`].
-pub(super) fn find(cluster: &Cluster, topics: &[Topic]) -> Result<SinkTail, Error> {
-    let mut last = Last::default();
-    if topics.is_empty() {
+/// Blocks for some round trips; fails if nothing comes for [`ANSWER_TIMEOUT`].
+pub(super) fn find(cluster: &Cluster, partitions: &[Partition]) -> Result<SinkTail, Error> {
+    if partitions.is_empty() {
         return Ok(SinkTail::Empty);
     }
     let consumer = cluster.consumer("latest", READ_WAIT)?;
-    // One topic after the other: the end of a partition is told by its number alone.
-    for (topic, partitions) in topics {
-        let mut unread: HashSet<i32> = partitions.iter().copied().collect();
-        for back in STEPS_BACK {
-            if !unread.is_empty() {
-                unread = read(&consumer, topic, &unread, back, &mut last)?;
-            }
-        }
+    let mut last = Last::default();
+    let ends = ends(&consumer, partitions).map_err(|error| kafka_error(WHAT, &error))?;
+    let rest = read(&consumer, ends, AT_THE_END, &mut last)?;
+    for topic in by_topic(rest) {
+        read(&consumer, topic, FURTHER_BACK, &mut last)?;
     }
     Ok(last.header.map_or(SinkTail::Empty, |header| {
         SinkTail::At(Checkpoint { at: header.at, term: header.term, source: header.source })
     }))
+}
+
+/// A partition that is not empty, and the offset where it ends.
+type Ends = HashMap<Partition, i64>;
+
+fn ends(consumer: &BaseConsumer<Context>, partitions: &[Partition]) -> KafkaResult<Ends> {
+    // The time that means the beginning or the end: one request for each broker, instead of two for each partition.
+    let offsets = |at: Offset| {
+        let mut times = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            times.add_partition_offset(topic, *partition, at)?;
+        }
+        let found = consumer.offsets_for_times(times, ANSWER_TIMEOUT)?;
+        found
+            .elements()
+            .iter()
+            .map(|found| {
+                found.error()?;
+                Ok((
+                    (found.topic().to_owned(), found.partition()),
+                    found.offset().to_raw().unwrap_or_default(),
+                ))
+            })
+            .collect::<KafkaResult<Ends>>()
+    };
+    let begins = offsets(Offset::Beginning)?;
+    let mut ends = offsets(Offset::End)?;
+    ends.retain(|partition, end| begins.get(partition).is_none_or(|begin| begin < end));
+    Ok(ends)
+}
+
+fn by_topic(partitions: Ends) -> Vec<Ends> {
+    let mut topics: HashMap<String, Ends> = HashMap::new();
+    for ((topic, partition), end) in partitions {
+        topics.entry(topic.clone()).or_default().insert((topic, partition), end);
+    }
+    topics.into_values().collect()
 }
 
 #[derive(Default)]
@@ -77,45 +114,58 @@ impl Last {
     }
 }
 
-/// Reads partitions from `back` offsets before their end to their end. Returns those that had no record of ours
-/// there.
+/// Reads partitions from `back` offsets before their ends. Returns those that had no record of ours there.
 fn read(
     consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partitions: &HashSet<i32>,
+    partitions: Ends,
     back: i64,
     last: &mut Last,
-) -> Result<HashSet<i32>, Error> {
-    let what = format!("can't read the last records of the topic {topic}");
+) -> Result<Ends, Error> {
     let mut assignment = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
+    for ((topic, partition), end) in &partitions {
         assignment
-            .add_partition_offset(topic, *partition, Offset::OffsetTail(back))
-            .map_err(|error| kafka_error(&what, &error))?;
+            .add_partition_offset(topic, *partition, Offset::Offset((end - back).max(0)))
+            .map_err(|error| kafka_error(WHAT, &error))?;
     }
-    consumer.assign(&assignment).map_err(|error| kafka_error(&what, &error))?;
+    consumer.assign(&assignment).map_err(|error| kafka_error(WHAT, &error))?;
 
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let mut pending = partitions.clone();
-    let mut without = partitions.clone();
+    let mut pending: HashSet<&Partition> = partitions.keys().collect();
+    let mut open: HashMap<i32, usize> = HashMap::new();
+    for (_, number) in partitions.keys() {
+        *open.entry(*number).or_default() += 1;
+    }
+    let mut ours = HashSet::new();
+    let mut deadline = Instant::now() + ANSWER_TIMEOUT;
     while !pending.is_empty() {
         let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-            let what = format!("{what}: {} of its partitions did not answer in time", pending.len());
+            let what = format!("{WHAT}: {} of {} partitions did not answer", pending.len(), partitions.len());
             return Err(Error::new(ErrorKind::SinkUnavailable, what));
         };
         match consumer.poll(left) {
             Some(Ok(message)) => {
+                deadline = Instant::now() + ANSWER_TIMEOUT;
+                let partition = (message.topic().to_owned(), message.partition());
+                if partitions.get(&partition).is_some_and(|end| message.offset() >= end - 1) {
+                    pending.remove(&partition);
+                }
                 if last.see(&message) {
-                    without.remove(&message.partition());
+                    ours.insert(partition);
                 }
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                pending.remove(&partition);
+            // Only the number is told: when as many have ended as there are topics, all have. Should one of them have ended twice,
+            // because somebody writes there, another seems to have no record, and is read again with its topic alone.
+            Some(Err(KafkaError::PartitionEOF(number))) => {
+                let open = open.entry(number).or_default();
+                *open = open.saturating_sub(1);
+                if *open == 0 {
+                    pending.retain(|(_, other)| *other != number);
+                }
             }
-            Some(Err(error)) if !may_pass(&error) => return Err(kafka_error(&what, &error)),
             // Connections come and go; the time limit decides.
-            Some(Err(_)) | None => {}
+            Some(Err(error)) if may_pass(&error) => {}
+            Some(Err(error)) => return Err(kafka_error(WHAT, &error)),
+            None => {}
         }
     }
-    Ok(without)
+    Ok(partitions.into_iter().filter(|(partition, _)| !ours.contains(partition)).collect())
 }

@@ -1,7 +1,7 @@
 //! NATS JetStream: one stream, one connector, every record exactly in its place.
 //!
 //! The stream itself is the checkpoint: each message carries its position in a header, and the last one tells where to go on.
-//! [`Chain`] keeps it whole. An acknowledgement means that the stream's replicas have the message; a server may flush it to disk
+//! `chain` keeps it whole. An acknowledgement means that the stream's replicas have the message; a server may flush it to disk
 //! later, and after a crash of the machine the stream may end earlier: the connector then goes on from there.
 
 mod ack;

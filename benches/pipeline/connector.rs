@@ -1,0 +1,83 @@
+//! The connector as a process, from a position to a position.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use super::table::Measure;
+use super::{Place, Variant};
+
+const POLL: Duration = Duration::from_millis(5);
+
+pub(crate) async fn measure(place: &Place, variant: Variant, round: u64) -> Measure {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let config = folder.path().join("bench.toml");
+    std::fs::write(&config, settings(place, variant, round, port)).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mongo-observer"))
+        .args(["run", "--log-level", "warn", "--config"])
+        .arg(&config)
+        .stdout(Stdio::from(File::create("/dev/null").unwrap()))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let end: Vec<u64> = place.end.split('-').map(|part| part.parse().unwrap()).collect();
+    let mut began = None;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            panic!("the connector ended: {status}");
+        }
+        if let Some(pipeline) = status(port).await {
+            if pipeline["state"] == "running" {
+                began.get_or_insert_with(Instant::now);
+            }
+            let at = pipeline["position"].as_str().unwrap_or("0-0");
+            let at: Vec<u64> = at.split('-').map(|part| part.parse().unwrap()).collect();
+            if at[..2] >= end[..2] {
+                break;
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let seconds = began.expect("it was running").elapsed().as_secs_f64();
+    let measure = Measure::of(process.id().unwrap(), seconds);
+    process.kill().await.unwrap();
+    measure
+}
+
+fn settings(place: &Place, variant: Variant, round: u64, port: u16) -> String {
+    let sink = match variant {
+        Variant::ToKafka => format!(
+            "type = \"kafka\"\nbootstrap_servers = \"{}\"\nprefix = \"bench{round}\"\npartitions = 1\nreplication_factor = 1",
+            place.kafka
+        ),
+        Variant::ToNats => format!(
+            "type = \"nats\"\nservers = \"{}\"\nprefix = \"bench{round}\"\nstream = \"BENCH{round}\"",
+            place.nats
+        ),
+        _ => "type = \"stdout\"".to_owned(),
+    };
+    format!(
+        "[mongodb]\nuri = \"{}\"\n[source]\nstart = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[sinks.bench]\n{sink}\n",
+        place.mongo, place.start
+    )
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The pipeline's entry of `/status`, once there is one.
+async fn status(port: u16) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let status: serde_json::Value = serde_json::from_slice(&answer[body..]).ok()?;
+    status["pipelines"].get(0).cloned()
+}

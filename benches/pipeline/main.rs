@@ -1,0 +1,164 @@
+//! A backlog, drained: the connector beside what it is made of, in one run, the variants in turn.
+//!
+//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3). Every variant is a process of its own, so
+//! that its memory can be told. On a shared machine the ratios say more than the rates.
+#![allow(clippy::unwrap_used)]
+
+mod bare;
+mod connector;
+mod table;
+
+use std::process::{Command, Stdio};
+
+use mongo_observer::servers::{Kafka, Mongo, Nats};
+use mongodb::bson::{Binary, doc, spec::BinarySubtype};
+
+use self::table::{Measure, Table};
+
+/// What is measured, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    /// The raw cursor alone, bytes counted.
+    Cursor,
+    /// The producer alone, with the connector's settings and records of about the same size.
+    Producer,
+    /// The cursor's entries straight into that producer: what any connector to Kafka has to do.
+    Pipe,
+    /// The connector, with the null device as standard output.
+    ToNull,
+    /// The connector to Kafka.
+    ToKafka,
+    /// The connector to NATS.
+    ToNats,
+}
+
+const VARIANTS: [Variant; 6] =
+    [Variant::Cursor, Variant::Producer, Variant::Pipe, Variant::ToNull, Variant::ToKafka, Variant::ToNats];
+
+fn main() {
+    // A variant's process: the same program, told so by the environment.
+    if let Ok(role) = std::env::var("BENCH_ROLE") {
+        return bare::run(&role);
+    }
+    // `cargo test --benches` only wants to know that it builds.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(bench());
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+async fn bench() {
+    let (events, rounds) = (number("BENCH_EVENTS", 500_000), number("BENCH_ROUNDS", 3));
+    eprintln!("starting MongoDB, Kafka and NATS");
+    let mongo = Mongo::builder().oplog_mb(4096).cache_mb(1024).start().await.unwrap();
+    let kafka = Kafka::builder().full_compiler(true).heap_mb(1024).start().await.unwrap();
+    let nats = Nats::builder().start().await.unwrap();
+    eprintln!("writing {events} documents of 1 KB");
+    let (start, end) = write(&mongo, events).await;
+    let place = Place {
+        mongo: mongo.uri(),
+        kafka: kafka.bootstrap().into(),
+        nats: nats.url().into(),
+        start,
+        end,
+        events,
+    };
+
+    let mut table = Table::default();
+    for round in 1..=rounds {
+        for variant in VARIANTS {
+            let measure = place.measure(variant, round).await;
+            eprintln!("round {round}: {variant:?}: {measure}");
+            table.add(variant, measure);
+        }
+    }
+    println!("{}", table.render(events));
+    nats.stop().await;
+    kafka.stop().await;
+    mongo.stop().await;
+}
+
+/// Where the servers are, and which part of the oplog is read.
+struct Place {
+    mongo: String,
+    kafka: String,
+    nats: String,
+    start: String,
+    end: String,
+    events: u64,
+}
+
+impl Place {
+    async fn measure(&self, variant: Variant, round: u64) -> Measure {
+        match variant {
+            Variant::ToNull | Variant::ToKafka | Variant::ToNats => {
+                connector::measure(self, variant, round).await
+            }
+            Variant::Cursor | Variant::Producer | Variant::Pipe => self.bare(variant, round),
+        }
+    }
+
+    fn bare(&self, variant: Variant, round: u64) -> Measure {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .env("BENCH_ROLE", format!("{variant:?}"))
+            .env("BENCH_MONGO", &self.mongo)
+            .env("BENCH_KAFKA", &self.kafka)
+            .env("BENCH_START", &self.start)
+            .env("BENCH_COUNT", self.events.to_string())
+            .env("BENCH_TOPIC", format!("bare.{variant:?}.{round}"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{variant:?} failed");
+        String::from_utf8(output.stdout).unwrap().parse().unwrap()
+    }
+}
+
+/// Inserts documents of about 1 KB; gives the positions before the first and of the last.
+async fn write(mongo: &Mongo, events: u64) -> (String, String) {
+    let client = mongo.client().await.unwrap();
+    let documents = client.database("bench").collection("docs");
+    client.database("bench").create_collection("docs").await.unwrap();
+    let start = newest(&client).await;
+    let filler = |seed: u64| {
+        // Neither compressible to nothing nor slow to make.
+        (0..14)
+            .map(|word| {
+                format!("{:016x}{:016x} ", seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ word, word * seed)
+            })
+            .collect::<String>()
+    };
+    for batch in 0..events / 1000 {
+        let many = (batch * 1000..(batch + 1) * 1000).map(|number| {
+            doc! {
+                "_id": i64::try_from(number).unwrap(),
+                "name": format!("customer {number}"),
+                "state": "new",
+                "total": f64::from(u32::try_from(number % 10_000).unwrap()) / 8.0,
+                "count": i32::try_from(number % 100).unwrap(),
+                "tags": ["a", "b", "c"],
+                "address": { "street": "Main Street 1", "city": "Springfield", "zip": 12345 },
+                "token": Binary { subtype: BinarySubtype::Generic, bytes: number.to_be_bytes().repeat(8) },
+                "active": number % 2 == 0,
+                "text": filler(number),
+            }
+        });
+        documents.insert_many(many).ordered(false).await.unwrap();
+    }
+    let end = newest(&client).await;
+    client.shutdown().await;
+    (start, end)
+}
+
+/// The newest position; nobody else writes.
+async fn newest(client: &mongodb::Client) -> String {
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+    let ts =
+        hello.get_document("lastWrite").unwrap().get_document("opTime").unwrap().get_timestamp("ts").unwrap();
+    format!("{}-{}", ts.time, ts.increment)
+}
