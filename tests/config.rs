@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use mongo_observer::config::{self, Config, Level, LogFormat, Override, Sink, Store};
+use mongo_observer::config::{Config, Level, LogFormat, Override, Sink, Store};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::Position;
 use mongo_observer::format::Format;
@@ -327,6 +327,7 @@ fn a_secret_is_never_printed() {
 }
 
 #[test]
+#[cfg(all(feature = "kafka", feature = "nats"))]
 fn the_reference_file_holds_the_defaults() {
     let config = Config::load(Some(&file_in_repository("config/default.toml")), [], &[]).unwrap();
     let with_sinks = format!("{config:#?}");
@@ -342,6 +343,7 @@ fn the_reference_file_holds_the_defaults() {
 /// The sinks of the reference file, in the order of their names.
 #[cfg(all(feature = "kafka", feature = "nats"))]
 fn default_sinks() -> [Sink; 4] {
+    use mongo_observer::config;
     [
         Sink::File(config::lines::File::default()),
         Sink::Kafka(config::Kafka::default()),
@@ -354,6 +356,7 @@ fn default_sinks() -> [Sink; 4] {
 #[cfg(all(feature = "kafka", feature = "nats"))]
 fn the_reference_file_lists_every_key() {
     use keys::keys_of;
+    use mongo_observer::config;
     let text = std::fs::read_to_string(file_in_repository("config/default.toml")).unwrap();
     let tables = [
         ("mongodb", keys_of::<config::Mongodb>()),

@@ -32,7 +32,6 @@ fn port(address: &str) -> i64 {
 }
 
 #[test]
-#[cfg(all(feature = "kafka", feature = "nats"))]
 fn the_configuration_of_compose_loads_and_its_ports_agree() {
     with_documents("deploy/compose.yaml", |documents| {
         let compose = &documents[0];
@@ -61,7 +60,6 @@ fn the_configuration_of_compose_loads_and_its_ports_agree() {
 }
 
 #[test]
-#[cfg(feature = "kafka")]
 fn the_configuration_of_kubernetes_loads_and_its_pod_agrees() {
     with_documents("deploy/kubernetes.yaml", |documents| {
         let [map, deployment] = documents else { panic!("two documents") };

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "connector")]
 mod config;
-#[cfg(feature = "connector")]
+#[cfg(all(feature = "kafka", feature = "nats"))]
 mod deploy;
 #[cfg(feature = "connector")]
 mod http;
