@@ -1,6 +1,6 @@
 //! Measures and their table.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use super::Variant;
@@ -87,8 +87,9 @@ impl Table {
             let rates = self.of(variant, |measure| events / measure.seconds);
             let (least, most) =
                 rates.iter().fold((f64::MAX, 0.0_f64), |(a, b), rate| (a.min(*rate), b.max(*rate)));
-            text += &format!(
-                "{name:<44} {:>10.0} {:>19} {:>10.1} {:>9.2}\n",
+            let _ = writeln!(
+                text,
+                "{name:<44} {:>10.0} {:>19} {:>10.1} {:>9.2}",
                 median(rates),
                 format!("{least:.0} – {most:.0}"),
                 median(self.of(variant, |measure| measure.memory_mb)),
@@ -100,7 +101,7 @@ impl Table {
             ("Kafka : bare producer", Variant::ToKafka, Variant::Producer),
             ("null  : bare cursor", Variant::ToNull, Variant::Cursor),
         ] {
-            text += &format!("ratio {name:<24} {:.2}\n", self.ratio(variant, base));
+            let _ = writeln!(text, "ratio {name:<24} {:.2}", self.ratio(variant, base));
         }
         text
     }

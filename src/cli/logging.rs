@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging as configured. Other libraries are heard from warnings on.
-pub(super) fn start(log: &Log) {
+pub(super) fn start(log: Log) {
     let level = log.level.name();
     let filter =
         EnvFilter::new(format!("{},mongo_observer={level}", if level == "off" { "off" } else { "warn" }));

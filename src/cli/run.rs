@@ -9,7 +9,7 @@ use crate::error::Error;
 
 pub(super) async fn run(args: &Run) -> Result<ExitCode, Error> {
     let config = load(&args.configured, &args.overrides())?;
-    logging::start(&config.log);
+    logging::start(config.log);
     let stop = signals::stop()?;
     Connector::new(config)?.run(&stop).await?;
     Ok(ExitCode::SUCCESS)

@@ -58,7 +58,9 @@ pub fn resume_point(
         }
     }
     match (stored, tail) {
-        (Some(Stored::Cleared), _) => Ok(start.resume()),
+        (Some(Stored::Cleared), _) | (None, SinkTail::Unknown | SinkTail::Empty | SinkTail::Cleared) => {
+            Ok(start.resume())
+        }
         (Some(Stored::Checkpoint(checkpoint)), SinkTail::At(tail)) => {
             if tail.at < checkpoint.at {
                 tracing::warn!(checkpoint = %checkpoint.at, tail = %tail.at, "the sink ends before the checkpoint: going back");
@@ -74,7 +76,6 @@ pub fn resume_point(
                 tail.at
             ),
         )),
-        (None, SinkTail::Unknown | SinkTail::Empty | SinkTail::Cleared) => Ok(start.resume()),
     }
 }
 
@@ -87,12 +88,12 @@ mod tests {
         Checkpoint { at: Position::of_entry(t, 1), term: Some(1), source: source.to_owned() }
     }
 
-    fn decide(stored: Option<Stored>, tail: &SinkTail, own: bool) -> Result<Resume, ErrorKind> {
-        resume_point(stored.as_ref(), tail, own, Start::Earliest, "rs0/a").map_err(|error| error.kind())
+    fn decide(stored: Option<&Stored>, tail: &SinkTail, own: bool) -> Result<Resume, ErrorKind> {
+        resume_point(stored, tail, own, Start::Earliest, "rs0/a").map_err(|error| error.kind())
     }
 
-    fn after(t: u32) -> Result<Resume, ErrorKind> {
-        Ok(Resume::After(Mark::Tail { at: Position::of_entry(t, 1), term: Some(1) }))
+    fn after(t: u32) -> Resume {
+        Resume::After(Mark::Tail { at: Position::of_entry(t, 1), term: Some(1) })
     }
 
     #[test]
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn the_checkpoint_decides_where_the_sink_can_not_tell() {
         for tail in [SinkTail::Unknown, SinkTail::Empty, SinkTail::Cleared] {
-            assert_eq!(decide(Some(Stored::Checkpoint(at(5, "rs0/a"))), &tail, false), after(5));
+            assert_eq!(decide(Some(&Stored::Checkpoint(at(5, "rs0/a"))), &tail, false), Ok(after(5)));
         }
     }
 
@@ -116,14 +117,14 @@ mod tests {
     fn the_sink_decides_where_it_can_tell_and_a_sink_that_lost_records_gets_them_again() {
         for tail in [3, 5, 9] {
             let stored = Stored::Checkpoint(at(5, "rs0/a"));
-            assert_eq!(decide(Some(stored), &SinkTail::At(at(tail, "rs0/a")), true), after(tail));
+            assert_eq!(decide(Some(&stored), &SinkTail::At(at(tail, "rs0/a")), true), Ok(after(tail)));
         }
     }
 
     #[test]
     fn records_without_a_checkpoint_stop_unless_the_records_are_the_checkpoint() {
         let tail = SinkTail::At(at(9, "rs0/a"));
-        assert_eq!(decide(None, &tail, true), after(9));
+        assert_eq!(decide(None, &tail, true), Ok(after(9)));
         assert_eq!(decide(None, &tail, false), Err(ErrorKind::CheckpointLost));
         let error = resume_point(None, &tail, false, Start::Now, "rs0").expect_err("lost").to_string();
         assert!(
@@ -134,14 +135,17 @@ mod tests {
 
     #[test]
     fn cleared_means_as_configured_whatever_the_sink_holds() {
-        assert_eq!(decide(Some(Stored::Cleared), &SinkTail::At(at(9, "rs0/a")), false), Ok(Resume::Earliest));
+        assert_eq!(
+            decide(Some(&Stored::Cleared), &SinkTail::At(at(9, "rs0/a")), false),
+            Ok(Resume::Earliest)
+        );
     }
 
     #[test]
     fn positions_of_another_replica_set_are_refused() {
         let other = at(5, "rs0/b");
         assert_eq!(
-            decide(Some(Stored::Checkpoint(other.clone())), &SinkTail::Unknown, false),
+            decide(Some(&Stored::Checkpoint(other.clone())), &SinkTail::Unknown, false),
             Err(ErrorKind::OtherSource)
         );
         assert_eq!(decide(None, &SinkTail::At(other), true), Err(ErrorKind::OtherSource));

@@ -111,7 +111,7 @@ impl Pipeline {
     async fn pump(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let mut reading = true;
         while reading || !self.in_flight.is_empty() {
-            let step = tokio::select! { biased;
+            let next = tokio::select! { biased;
                 () = stop.cancelled(), if reading => Step::Drain,
                 // The reader or the keeper has failed.
                 Some(ended) = self.tasks.join_next(), if reading => Step::TaskEnded(joined(ended)),
@@ -119,7 +119,7 @@ impl Pipeline {
                 Some(durable) = self.in_flight.next() => Step::Durable(durable?),
                 batch = self.batches.try_next(), if reading => Step::Batch(batch?),
             };
-            match step {
+            match next {
                 Step::Drain | Step::Batch(None) => reading = false,
                 Step::TaskEnded(result) => result?,
                 Step::Durable(durable) => {

@@ -204,8 +204,7 @@ pub fn same_source(one: &str, other: &str) -> bool {
         (name.to_owned(), id.map(str::to_owned))
     };
     match (split(one), split(other)) {
-        ((_, Some(one)), (_, Some(other))) => one == other,
-        ((one, _), (other, _)) => one == other,
+        ((_, Some(one)), (_, Some(other))) | ((one, _), (other, _)) => one == other,
     }
 }
 

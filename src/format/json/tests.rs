@@ -1,3 +1,5 @@
+//! What the two formats write for every kind of event.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -194,9 +194,9 @@ fn schedule(seed: u64, broker: Broker, planted: Planted) -> Result<(), String> {
                 let run = attempt(&world, planted, &stop);
                 let until = async {
                     if calm {
-                        complete(&world).await
+                        complete(&world).await;
                     } else {
-                        tokio::time::sleep(patience).await
+                        tokio::time::sleep(patience).await;
                     }
                     stop.cancel();
                 };

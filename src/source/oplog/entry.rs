@@ -35,7 +35,8 @@ impl<'a> Entry<'a> {
                 b"wall" => entry.wall_ms = value.as_date_ms(),
                 b"o" => entry.o = value.as_doc(),
                 b"lsid" => {
-                    entry.session = value.as_doc().and_then(|lsid| lsid.get("id")).and_then(RawValue::as_uuid)
+                    entry.session =
+                        value.as_doc().and_then(|lsid| lsid.get("id")).and_then(RawValue::as_uuid);
                 }
                 b"txnNumber" => entry.txn_number = value.as_i64(),
                 b"prevOpTime" => entry.previous = previous(value),

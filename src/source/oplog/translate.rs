@@ -98,7 +98,7 @@ impl<'a> Fields<'a> {
         if o.get("_id").is_some() {
             return Ok(Change::Replace { key, after: o });
         }
-        let delta = match o.get("$v").map(|version| version.as_i64()) {
+        let delta = match o.get("$v").map(crate::bson::RawValue::as_i64) {
             Some(Some(2)) => Delta::Diff(
                 o.get("diff").and_then(RawValue::as_doc).ok_or("an update of $v 2 without `diff`")?,
             ),

@@ -60,7 +60,7 @@ pub(super) async fn member_with(deployment: &Deployment, mark: Mark) -> Result<C
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(member = %host, %error, "member could not be asked for the position")
+                tracing::warn!(member = %host, %error, "member could not be asked for the position");
             }
         }
         client.shutdown().await;
