@@ -4,6 +4,8 @@
 #[cfg(feature = "connector")]
 mod config;
 #[cfg(feature = "connector")]
+mod decode;
+#[cfg(feature = "connector")]
 mod deploy;
 #[cfg(feature = "connector")]
 mod http;
