@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::super::entry::Entry;
 use super::{apply_ops, entry};
-use crate::bson::RawDoc;
-use crate::format::Format;
+use crate::bson::extjson::{Mode, parse, write_doc, write_value};
+use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::event::{Change, DeltaVisitor, Key, Position};
 use crate::source::Namespaces;
 use crate::source::oplog::{Cutter, translate};
 
@@ -29,24 +30,42 @@ fn entries() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Everything that the connector does with an entry.
+/// Cuts, translates, and reads what came out.
 fn use_up(bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let whole = 0..bytes.len();
     let Ok(chunks) = Cutter::with_chunks_of(2, None).cut(&bytes, std::iter::once(Ok(whole))) else { return };
-    let route = std::sync::Arc::new(crate::format::Route {
-        name: String::new(),
-        addressing: crate::format::Addressing::Lines,
-        bytes_max: usize::MAX,
-    });
-    let mut out = crate::format::RecordWriter::default();
     for chunk in &chunks {
         for op in &chunk.ops {
             if let Ok(Some(event)) = translate(chunk, op, &Namespaces::default(), "") {
-                let _ = Format::Json.encoder().encode(&event, &route, &mut out);
+                read(&event.change);
             }
         }
     }
+}
+
+fn read(change: &Change<'_>) {
+    let mut out = Vec::new();
+    let _ = change.key().and_then(Key::id).map(|id| write_value(&mut out, id, Mode::Relaxed));
+    let _ = match change {
+        Change::Insert { after: doc, .. } | Change::Replace { after: doc, .. } => {
+            write_doc(&mut out, *doc, Mode::Relaxed)
+        }
+        Change::Command(command) => write_doc(&mut out, command.o, Mode::Relaxed),
+        Change::Update { delta, .. } => delta.visit(&mut Vec::new(), &mut Values(out)),
+        Change::Delete { .. } | Change::Watermark => Ok(()),
+    };
+}
+
+/// Reads the values of a delta.
+struct Values(Vec<u8>);
+
+impl DeltaVisitor for Values {
+    fn updated(&mut self, _: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
+        write_value(&mut self.0, value, Mode::Relaxed)
+    }
+    fn removed(&mut self, _: &[u8]) {}
+    fn truncated(&mut self, _: &[u8], _: i32) {}
 }
 
 #[test]
@@ -75,13 +94,13 @@ fn an_entry_closed_too_early_never_panics() {
 fn fields_of_an_entry_come_in_any_order_and_unknown_ones_are_ignored() {
     let text = r#"{"rid": 1, "o": {"a": 1}, "multiOpType": 1, "wall": {"$date": {"$numberLong": "8"}}, "op": "i", "versionContext": {},
         "prevOpTime": {"t": 1, "ts": {"$timestamp": {"t": 2, "i": 3}}}, "t": {"$numberLong": "4"}, "ts": {"$timestamp": {"t": 5, "i": 6}}}"#;
-    let bytes = crate::bson::extjson::parse(text).unwrap();
+    let bytes = parse(text).unwrap();
     let entry = Entry::parse(RawDoc::new(&bytes).unwrap()).unwrap();
     assert_eq!(
         (entry.at.timestamp(), entry.term, entry.wall_ms, entry.op),
         ((5, 6), Some(4), Some(8), &b"i"[..])
     );
-    assert_eq!(entry.previous.map(crate::event::Position::timestamp), Some((2, 3)));
+    assert_eq!(entry.previous.map(Position::timestamp), Some((2, 3)));
     assert!(
         entry.is_vectored_insert() && entry.o.is_some() && entry.version.is_none() && entry.session.is_none()
     );
@@ -90,7 +109,7 @@ fn fields_of_an_entry_come_in_any_order_and_unknown_ones_are_ignored() {
 #[test]
 fn an_entry_without_its_timestamp_has_no_place() {
     for text in ["{}", r#"{"ts": 1, "op": "n"}"#, r#"{"ts": {"$date": {"$numberLong": "1"}}}"#] {
-        let bytes = crate::bson::extjson::parse(text).unwrap();
+        let bytes = parse(text).unwrap();
         let error = Entry::parse(RawDoc::new(&bytes).unwrap()).unwrap_err();
         assert_eq!(error.what, "an oplog entry without `ts`", "{text}");
     }
