@@ -3,10 +3,16 @@
 
 #[cfg(feature = "connector")]
 mod config;
-#[cfg(all(feature = "kafka", feature = "nats"))]
+#[cfg(feature = "connector")]
+mod decode;
+#[cfg(feature = "connector")]
 mod deploy;
 #[cfg(feature = "connector")]
 mod http;
 #[cfg(all(feature = "kafka", feature = "servers"))]
 mod kafka_sink;
+#[cfg(all(feature = "nats", feature = "servers"))]
+mod nats_sink;
+#[cfg(feature = "connector")]
+mod readme;
 mod tidy;

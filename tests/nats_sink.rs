@@ -11,7 +11,9 @@ use futures::{FutureExt, StreamExt};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::{Mark, Namespace, Position};
 use mongo_observer::format::{Addressing, Header, Record, Route, To};
-use mongo_observer::pipeline::{Checkpoint, OpenSink, Opened, OwnStore, RecordBatch, SinkTail, Stored};
+use mongo_observer::pipeline::{
+    Checkpoint, Counts, OpenSink, Opened, OwnStore, RecordBatch, SinkTail, Stored,
+};
 use mongo_observer::servers::Nats as Server;
 use mongo_observer::sink::nats::{Nats, Settings};
 use tokio::sync::Semaphore;
@@ -73,7 +75,15 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         records.push(Record { route: Arc::clone(&route), to, header, key, value: Some(value), at: end });
     }
     let end = Mark::Tail { at: end, term: Some(1) };
-    RecordBatch { bytes: Bytes::from(bytes), records, end, ends_unit: true, wall_ms: None, hold: None }
+    RecordBatch {
+        bytes: Bytes::from(bytes),
+        records,
+        end,
+        ends_unit: true,
+        wall_ms: None,
+        counts: Counts::default(),
+        hold: None,
+    }
 }
 
 /// The numbers of all records in the stream, in its order. Fails if a header and a value disagree.

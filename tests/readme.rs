@@ -40,7 +40,9 @@ fn every_command_line_can_be_typed() {
 /// `checkpoint show|set|clear` stands for three commands, each with what it needs.
 fn alternatives(line: &str) -> Vec<String> {
     match line.strip_suffix("show|set|clear") {
-        Some(stem) => ["show --config F", "set --config F 7-8", "clear --config F"].map(|end| format!("{stem}{end}")).into(),
+        Some(stem) => ["show --config F", "set --config F 7-8", "clear --config F"]
+            .map(|end| format!("{stem}{end}"))
+            .into(),
         None => vec![line.to_owned()],
     }
 }
@@ -52,7 +54,10 @@ fn every_file_and_make_target_that_is_named_exists() {
     let words: BTreeSet<&str> = README.split(|c: char| c.is_whitespace() || "`()[],;".contains(c)).collect();
     for word in words {
         let word = word.trim_end_matches(['.', ':']);
-        if ["config/", "deploy/", "src/"].iter().any(|folder| word.starts_with(folder) && word.len() > folder.len()) {
+        if ["config/", "deploy/", "src/"]
+            .iter()
+            .any(|folder| word.starts_with(folder) && word.len() > folder.len())
+        {
             assert!(std::path::Path::new(&format!("{root}/{word}")).exists(), "{word}");
         }
     }
@@ -85,7 +90,9 @@ fn the_event_is_what_the_program_makes_of_that_entry() {
 fn every_field_of_an_event_is_explained() {
     let table = README.split("| field |").nth(1).unwrap().split("\n\n").next().unwrap();
     let shown: Value = serde_json::from_str(blocks("json")[0]).unwrap();
-    for field in shown.as_object().unwrap().keys().map(String::as_str).chain(["after", "command", "to", "txn"]) {
+    for field in
+        shown.as_object().unwrap().keys().map(String::as_str).chain(["after", "command", "to", "txn"])
+    {
         assert!(table.contains(&format!("`{field}`")), "{field}");
     }
 }
