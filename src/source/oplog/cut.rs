@@ -89,10 +89,10 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
     if entry.op == b"n" {
         return Kind::Nothing;
     }
-    let Some(o) = entry.o else { return Kind::Problem("an oplog entry without `o`") };
     if entry.op != b"c" {
         return Kind::Single;
     }
+    let Some(o) = entry.o else { return Kind::Problem("a command without `o`") };
     if o.get("abortTransaction").is_some() {
         return Kind::Nothing;
     }
@@ -104,7 +104,7 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
     if is_true("partialTxn") || is_true("prepare") {
         return Kind::Nothing;
     }
-    if entry.previous.is_some() && entry.multi_op_type.is_none() {
+    if entry.previous.is_some() && !entry.is_vectored_insert() {
         return Kind::Problem(
             "the end of a transaction of several oplog entries, which this version can't put together",
         );
@@ -167,7 +167,7 @@ impl Chunks<'_> {
             let op = Op { at, term: entry.term, wall_ms: entry.wall_ms, doc, txn: None, problem };
             self.push(op, txn);
         }
-        Ok(at)
+        Ok(done.map_or(at, |done| at.max(done)))
     }
 
     fn push(&mut self, mut op: Op, txn: Option<Txn>) {
@@ -209,9 +209,11 @@ impl Chunks<'_> {
     }
 }
 
-/// The transaction of an `applyOps`: one has a session and a number, and is not a vectored insert.
+/// The transaction of an `applyOps`: one has a session and a number, and is not a retryable write of several operations.
 fn transaction(entry: &Entry<'_>, operations: RawDoc<'_>) -> Result<Option<Txn>, Malformed> {
-    let (Some(session), Some(number), None) = (entry.session, entry.txn_number, entry.multi_op_type) else {
+    let (Some(session), Some(number), None | Some(0)) =
+        (entry.session, entry.txn_number, entry.multi_op_type)
+    else {
         return Ok(None);
     };
     let mut count = 0;

@@ -9,6 +9,7 @@ pub(super) struct Entry<'a> {
     pub(super) at: Position,
     pub(super) term: Option<i64>,
     pub(super) wall_ms: Option<i64>,
+    /// 0, which no server ever wrote, if it is not a whole number.
     pub(super) version: Option<i64>,
     pub(super) op: &'a [u8],
     pub(super) o: Option<RawDoc<'a>>,
@@ -16,7 +17,7 @@ pub(super) struct Entry<'a> {
     pub(super) txn_number: Option<i64>,
     /// The previous entry of the same session and transaction number; none if absent or null.
     pub(super) previous: Option<Position>,
-    /// Set on retryable vectored inserts, which are not transactions.
+    /// What an `applyOps` is, where that is not to be told by its session: since MongoDB 8.0.
     pub(super) multi_op_type: Option<i64>,
 }
 
@@ -30,7 +31,7 @@ impl<'a> Entry<'a> {
             match element.name {
                 b"ts" => timestamp = value.as_timestamp(),
                 b"t" => entry.term = value.as_i64(),
-                b"v" => entry.version = value.as_i64(),
+                b"v" => entry.version = value.as_i64().or(Some(0)),
                 b"op" => entry.op = value.as_str_bytes().unwrap_or_default(),
                 b"wall" => entry.wall_ms = value.as_date_ms(),
                 b"o" => entry.o = value.as_doc(),
@@ -47,6 +48,13 @@ impl<'a> Entry<'a> {
         let (t, i) = timestamp.ok_or(Malformed { what: "an oplog entry without `ts`", offset: 0 })?;
         entry.at = Position::of_entry(t, i);
         Ok(entry)
+    }
+}
+
+impl Entry<'_> {
+    /// Whether it is a retryable vectored insert: neither a transaction, nor the end of a chain of entries.
+    pub(super) fn is_vectored_insert(&self) -> bool {
+        self.multi_op_type == Some(1)
     }
 }
 

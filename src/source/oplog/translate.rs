@@ -40,6 +40,9 @@ pub fn translate<'a>(
     }))
 }
 
+/// A change and where it happened; none if it is not published; else why it can't be understood.
+type Meaning<'a> = Result<Option<(Namespace<'a>, Change<'a>)>, String>;
+
 /// The fields of an operation that say what it is.
 #[derive(Default)]
 struct Fields<'a> {
@@ -67,7 +70,11 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    fn meaning(&self, namespaces: &Namespaces) -> Result<Option<(Namespace<'a>, Change<'a>)>, String> {
+    fn meaning(&self, namespaces: &Namespaces) -> Meaning<'a> {
+        // No-ops, keys of global indexes, container and key operations, the ancient database marker: the server's own.
+        if let b"n" | b"xi" | b"xd" | b"ci" | b"cd" | b"km" | b"db" = self.op {
+            return Ok(None);
+        }
         let ns = Namespace::split(self.ns.ok_or("no namespace in UTF-8")?);
         let o = self.o.ok_or("no `o` document")?;
         let change = match self.op {
@@ -76,9 +83,7 @@ impl<'a> Fields<'a> {
             b"u" => self.update(o)?,
             b"d" => Change::Delete { key: Key::Document(o) },
             b"c" => return command(ns, o, self.o2, namespaces),
-            // No-ops, keys of global indexes, container and key operations, the ancient database marker: the server's own.
-            b"n" | b"xi" | b"xd" | b"ci" | b"cd" | b"km" | b"db" => return Ok(None),
-            other => return Err(format!("unknown operation `{}`", String::from_utf8_lossy(other))),
+            other => return unknown("operation", other, ns, namespaces),
         };
         Ok(Some((ns, change)))
     }
@@ -110,12 +115,15 @@ impl<'a> Fields<'a> {
 }
 
 fn modifiers(o: RawDoc<'_>) -> Result<Delta<'_>, String> {
+    if o.is_empty() {
+        return Err("an update that changes nothing".to_owned());
+    }
     let (mut set, mut unset) = (None, None);
     for element in o {
         let element = element.map_err(|error| error.to_string())?;
         match element.name {
-            b"$set" => set = element.value.as_doc(),
-            b"$unset" => unset = element.value.as_doc(),
+            b"$set" => set = Some(paths(element.value)?),
+            b"$unset" => unset = Some(paths(element.value)?),
             b"$v" => {}
             other => {
                 return Err(format!(
@@ -126,6 +134,20 @@ fn modifiers(o: RawDoc<'_>) -> Result<Delta<'_>, String> {
         }
     }
     Ok(Delta::Modifiers { set, unset })
+}
+
+fn paths(value: RawValue<'_>) -> Result<RawDoc<'_>, String> {
+    value.as_doc().ok_or_else(|| "an update whose modifier is not a document".to_owned())
+}
+
+/// What is unknown can't be left out: it may be a change. Only where nothing is captured it concerns nobody; not so in `admin.$cmd`, where
+/// stands what concerns several databases, as transactions do.
+fn unknown<'a>(what: &str, name: &[u8], ns: Namespace<'_>, namespaces: &Namespaces) -> Meaning<'a> {
+    let of_any_database = ns.db.is_empty() || ns == Namespace { db: "admin", coll: "$cmd" };
+    if of_any_database || namespaces.captures_database(ns.db) {
+        return Err(format!("unknown {what} `{}`", String::from_utf8_lossy(name)));
+    }
+    Ok(None)
 }
 
 /// The commands that become events, by the name of their first field, with the change stream's word for them.
@@ -144,7 +166,7 @@ const PUBLISHED: [(&str, &str); 11] = [
 ];
 
 /// The commands that say nothing to a consumer.
-const INTERNAL: [&str; 9] = [
+const INTERNAL: [&str; 8] = [
     "startIndexBuild",
     "abortIndexBuild",
     "dbCheck",
@@ -153,7 +175,6 @@ const INTERNAL: [&str; 9] = [
     "dropDatabaseMetadata",
     "truncateRange",
     "upgradeDowngradeViewlessTimeseries",
-    "commitTransaction",
 ];
 
 fn command<'a>(
@@ -161,23 +182,17 @@ fn command<'a>(
     o: RawDoc<'a>,
     o2: Option<RawDoc<'a>>,
     namespaces: &Namespaces,
-) -> Result<Option<(Namespace<'a>, Change<'a>)>, String> {
-    let mut names = o.iter();
-    let first = names.next().and_then(Result::ok).ok_or("an empty command")?;
-    let written = std::str::from_utf8(first.name).map_err(|_| "a command whose name is not UTF-8")?;
-    if INTERNAL.contains(&written) {
+) -> Meaning<'a> {
+    let first = o.iter().next().and_then(Result::ok).ok_or("an empty command")?;
+    if INTERNAL.iter().any(|known| known.as_bytes() == first.name) {
         return Ok(None);
     }
-    let Some((_, name)) = PUBLISHED.iter().find(|(known, _)| *known == written) else {
-        // Internal databases have commands of their own, which concern nobody.
-        let concerned = namespaces.captures_database(ns.db);
-        return if concerned { Err(format!("unknown command `{written}`")) } else { Ok(None) };
+    let Some((_, name)) = PUBLISHED.iter().find(|(known, _)| known.as_bytes() == first.name) else {
+        return unknown("command", first.name, ns, namespaces);
     };
-    let (on, to) = match written {
+    let (on, to) = match *name {
         "dropDatabase" => (Namespace { db: ns.db, coll: "" }, None),
-        "renameCollection" => {
-            (full_name(first.value)?, Some(full_name(o.get("to").ok_or("a rename without `to`")?)?))
-        }
+        "rename" => (full_name(first.value)?, Some(full_name(o.get("to").ok_or("a rename without `to`")?)?)),
         _ => (
             Namespace { db: ns.db, coll: first.value.as_str().ok_or("a command without a collection name")? },
             None,
