@@ -3,6 +3,8 @@
 pub mod cut;
 mod entry;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod verify;
 

@@ -1,0 +1,133 @@
+//! Bytes that no server should send: an error, or something else, but never a panic.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::super::entry::Entry;
+use super::{apply_ops, entry};
+use crate::bson::extjson::{Mode, parse, write_doc, write_value};
+use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::event::{Change, DeltaVisitor, Key, Position};
+use crate::source::Namespaces;
+use crate::source::oplog::{Cutter, translate};
+
+/// An entry of every shape.
+fn entries() -> Vec<Vec<u8>> {
+    let session = r#""lsid": {"id": {"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}}, "txnNumber": 9,"#;
+    vec![
+        entry(1, r#""op": "i", "ns": "shop.a", "o": {"_id": 1, "a": [1, {"b": "c"}]}, "o2": {"_id": 1}"#),
+        entry(
+            2,
+            r#""op": "u", "ns": "shop.a", "o2": {"_id": 1}, "o": {"$v": 2, "diff": {"u": {"a": 1}, "sb": {"a": true, "l": 1, "u0": 2}}}"#,
+        ),
+        entry(
+            3,
+            r#""op": "u", "ns": "shop.a", "o2": {"_id": 1}, "o": {"$v": 1, "$set": {"a": 1}, "$unset": {"b": true}}"#,
+        ),
+        entry(4, r#""op": "c", "ns": "shop.$cmd", "o": {"renameCollection": "shop.a", "to": "shop.b"}"#),
+        apply_ops(5, 3, session, ""),
+        entry(6, r#""op": "n", "ns": "", "o": {"msg": "periodic noop"}"#),
+    ]
+}
+
+/// Cuts, translates, and reads what came out.
+fn use_up(bytes: Vec<u8>) {
+    let bytes = Bytes::from(bytes);
+    let whole = 0..bytes.len();
+    let Ok(chunks) = Cutter::with_chunks_of(2, None).cut(&bytes, std::iter::once(Ok(whole))) else { return };
+    for chunk in &chunks {
+        for op in &chunk.ops {
+            if let Ok(Some(event)) = translate(chunk, op, &Namespaces::default(), "") {
+                read(&event.change);
+            }
+        }
+    }
+}
+
+fn read(change: &Change<'_>) {
+    let mut out = Vec::new();
+    let _ = change.key().and_then(Key::id).map(|id| write_value(&mut out, id, Mode::Relaxed));
+    let _ = match change {
+        Change::Insert { after: doc, .. } | Change::Replace { after: doc, .. } => {
+            write_doc(&mut out, *doc, Mode::Relaxed)
+        }
+        Change::Command(command) => write_doc(&mut out, command.o, Mode::Relaxed),
+        Change::Update { delta, .. } => delta.visit(&mut Vec::new(), &mut Values(out)),
+        Change::Delete { .. } | Change::Watermark => Ok(()),
+    };
+}
+
+/// Reads the values of a delta.
+struct Values(Vec<u8>);
+
+impl DeltaVisitor for Values {
+    fn updated(&mut self, _: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
+        write_value(&mut self.0, value, Mode::Relaxed)
+    }
+    fn removed(&mut self, _: &[u8]) {}
+    fn truncated(&mut self, _: &[u8], _: i32) {}
+}
+
+#[test]
+fn an_entry_that_is_cut_off_is_refused() {
+    for entry in entries() {
+        for length in 0..entry.len() {
+            let bytes = Bytes::copy_from_slice(&entry[..length]);
+            assert!(Cutter::new(None).cut(&bytes, std::iter::once(Ok(0..length))).is_err());
+        }
+    }
+}
+
+#[test]
+fn an_entry_closed_too_early_never_panics() {
+    for entry in entries() {
+        for length in 4..entry.len() {
+            let mut bytes = [&entry[..length], &[0]].concat();
+            let prefix = i32::try_from(bytes.len()).unwrap().to_le_bytes();
+            bytes[..4].copy_from_slice(&prefix);
+            use_up(bytes);
+        }
+    }
+}
+
+#[test]
+fn fields_of_an_entry_come_in_any_order_and_unknown_ones_are_ignored() {
+    let text = r#"{"rid": 1, "o": {"a": 1}, "multiOpType": 1, "wall": {"$date": {"$numberLong": "8"}}, "op": "i", "versionContext": {},
+        "prevOpTime": {"t": 1, "ts": {"$timestamp": {"t": 2, "i": 3}}}, "t": {"$numberLong": "4"}, "ts": {"$timestamp": {"t": 5, "i": 6}}}"#;
+    let bytes = parse(text).unwrap();
+    let entry = Entry::parse(RawDoc::new(&bytes).unwrap()).unwrap();
+    assert_eq!(
+        (entry.at.timestamp(), entry.term, entry.wall_ms, entry.op),
+        ((5, 6), Some(4), Some(8), &b"i"[..])
+    );
+    assert_eq!(entry.previous.map(Position::timestamp), Some((2, 3)));
+    assert!(
+        entry.is_vectored_insert() && entry.o.is_some() && entry.version.is_none() && entry.session.is_none()
+    );
+}
+
+#[test]
+fn an_entry_without_its_timestamp_has_no_place() {
+    for text in ["{}", r#"{"ts": 1, "op": "n"}"#, r#"{"ts": {"$date": {"$numberLong": "1"}}}"#] {
+        let bytes = parse(text).unwrap();
+        let error = Entry::parse(RawDoc::new(&bytes).unwrap()).unwrap_err();
+        assert_eq!(error.what, "an oplog entry without `ts`", "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn a_damaged_entry_never_panics(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let entries = entries();
+        let mut bytes = which.get(&entries).clone();
+        for (place, byte) in damage {
+            let place = 4 + place.index(bytes.len() - 5);
+            bytes[place] = byte;
+        }
+        use_up(bytes);
+    }
+}
