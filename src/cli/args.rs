@@ -46,8 +46,12 @@ Example:
 
     /// Turn oplog entries into change events, offline
     #[command(
-        after_help = "Reads oplog entries on standard input, one canonical Extended JSON document a line, and writes the change
-events, one JSON document a line, in the order in which they would be published.
+        after_help = "Reads oplog entries on standard input, one Extended JSON document a line, canonical or relaxed, and writes the change
+events, one JSON document a line, in the order in which they would be published. The entries of internal databases and
+collections are left out, as always. Entries don't say which replica set they come from: the events' source is `offline`.
+
+A line that can't be decoded is an error on standard error, with its number and the reason; the other lines are decoded
+all the same, and the exit code is 1 at the end. Each line stands for itself: entries may come in any order, and twice.
 
 Example:
   mongo-observer decode --format json-canonical < oplog.jsonl"
@@ -129,7 +133,7 @@ pub struct Decode {
     #[arg(long, default_value_t, value_parser = format_parser())]
     pub format: Format,
 
-    /// Write whole records instead: {"topic", "key", "value"}
+    /// Write Kafka's records instead: {"topic", "key", "value"}, and "encoding" where they are binary
     #[arg(long)]
     pub records: bool,
 

@@ -1,10 +1,296 @@
-//! `mongo-observer decode`: oplog entries in, events out, offline.
+//! `mongo-observer decode`: oplog entries in, change events out; offline, and by the same code as the tail.
 
+use std::fmt;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::iter;
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::args::Decode;
-use crate::error::Error;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
-pub(super) fn decode(_: &Decode) -> Result<ExitCode, Error> {
-    Ok(ExitCode::FAILURE)
+use super::args::Decode as Args;
+use crate::bson::extjson::{parse, write_string};
+use crate::error::{Error, ErrorKind};
+use crate::event::Namespace;
+use crate::format::{Addressing, Record, Route, Template};
+use crate::pipeline::{OnUnknown, RecordBatch, Router, Stage};
+use crate::source::oplog::Cutter;
+use crate::source::{Chunk, Namespaces};
+
+/// What events name as their source: entries don't say which replica set they come from.
+const SOURCE: &str = "offline";
+/// The largest entry has a little more than 16 MiB, and a small multiple of that as text.
+const LINE_BYTES_MAX: usize = 256 * 1024 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
+
+pub(super) fn decode(args: &Args) -> Result<ExitCode, Error> {
+    let decoder = Decoder::new(args)?;
+    let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
+    let output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    match decoder.run(input, output, io::stderr()) {
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough.
+        Err(Interrupted::Writing(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Interrupted::Writing(error)) => {
+            Err(Error::caused(ErrorKind::Local, "standard output takes no more", error))
+        }
+        Err(Interrupted::Reading(error)) => {
+            Err(Error::caused(ErrorKind::Local, "standard input can't be read", error))
+        }
+    }
+}
+
+/// Why the end of the input was not reached.
+#[derive(Debug)]
+enum Interrupted {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+/// Turns lines into lines.
+struct Decoder {
+    stage: Stage,
+    records: bool,
+}
+
+impl Decoder {
+    fn new(args: &Args) -> Result<Self, Error> {
+        // No format here has events that it leaves out by default.
+        let Args { format, records, prefix, expanded_events: _ } = args;
+        let topics = Topics::new(prefix)?;
+        let router: Arc<dyn Router> = if *records { Arc::new(topics) } else { Arc::new(Lines::new()) };
+        let namespaces = Arc::new(Namespaces::default());
+        let stage = Stage::new(SOURCE.to_owned(), namespaces, router, format.encoder(), OnUnknown::Stop);
+        Ok(Self { stage, records: *records })
+    }
+
+    /// Decodes all of `input`; says how many lines were bad. What was decoded is written before more input is waited for.
+    fn run(
+        &self,
+        mut input: BufReader<impl Read>,
+        mut output: impl Write,
+        mut complaints: impl Write,
+    ) -> Result<u64, Interrupted> {
+        let (mut line, mut bad) = (Vec::new(), 0);
+        for number in 1_u64.. {
+            if input.buffer().is_empty() {
+                output.flush().map_err(Interrupted::Writing)?;
+            }
+            if !read_line(&mut input, &mut line, LINE_BYTES_MAX).map_err(Interrupted::Reading)? {
+                break;
+            }
+            match self.line(&line) {
+                Ok(batches) => {
+                    batches
+                        .iter()
+                        .try_for_each(|batch| self.write(batch, &mut output))
+                        .map_err(Interrupted::Writing)?;
+                }
+                Err(reason) => {
+                    bad += 1;
+                    // Nobody may be listening; the exit code tells it, too.
+                    let _ = writeln!(complaints, "mongo-observer: line {number}: {reason}");
+                }
+            }
+        }
+        output.flush().map_err(Interrupted::Writing)?;
+        Ok(bad)
+    }
+
+    /// The records of the entry on a line: all of them, or the reason why there are none.
+    fn line(&self, line: &[u8]) -> Result<Vec<RecordBatch>, String> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(format!("longer than {} MiB", LINE_BYTES_MAX >> 20));
+        }
+        let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?.trim();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entry = Bytes::from(parse(text).map_err(|error| error.to_string())?);
+        let whole = 0..entry.len();
+        // A cutter for each line: one that remembers would drop entries that come in another order, or again.
+        let chunks = Cutter::new(None).cut(&entry, iter::once(Ok(whole)));
+        // It is well-formed, as the parser made it: where in its bytes an entry lacks something would tell nothing.
+        let chunks = chunks.map_err(|error| error.what.to_owned())?;
+        chunks.into_iter().map(|chunk| self.prepare(chunk)).collect()
+    }
+
+    fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, String> {
+        let prepared = self.stage.prepare(chunk).now_or_never();
+        prepared.expect("places offline are found without waiting").map_err(|error| error.what().to_owned())
+    }
+
+    fn write(&self, batch: &RecordBatch, output: &mut impl Write) -> io::Result<()> {
+        let mut line = Vec::new();
+        for record in &batch.records {
+            let record = Parts::of(record, &batch.bytes);
+            line.clear();
+            if self.records {
+                record.write_whole(&mut line);
+            } else {
+                record.write_event(&mut line);
+            }
+            output.write_all(&line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a line; false at the end of the input. Of one that is longer than `bytes_max` only a little more than that is kept.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
+    line.clear();
+    let read = input.by_ref().take(bytes_max as u64 + 1).read_until(b'\n', line)?;
+    if read > bytes_max && !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    Ok(read > 0)
+}
+
+/// A record's bytes.
+struct Parts<'a> {
+    topic: &'a str,
+    key: &'a [u8],
+    value: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(record: &'a Record, bytes: &'a [u8]) -> Self {
+        let part = |range: &Range<u32>| &bytes[range.start as usize..range.end as usize];
+        Self { topic: &record.route.name, key: part(&record.key), value: record.value.as_ref().map(part) }
+    }
+
+    /// The event alone. The values of all formats so far are JSON, on one line; a tombstone is no event.
+    fn write_event(&self, out: &mut Vec<u8>) {
+        if let Some(value) = self.value {
+            out.extend_from_slice(value);
+            out.push(b'\n');
+        }
+    }
+
+    /// `{"topic", "key", "value"}`, key and value as text; if one of them is none, both in base64, and `encoding` says so.
+    fn write_whole(&self, out: &mut Vec<u8>) {
+        let is_text =
+            [Some(self.key), self.value].into_iter().flatten().all(|part| str::from_utf8(part).is_ok());
+        let string = |out: &mut Vec<u8>, part: &[u8]| {
+            if is_text {
+                write_string(out, part);
+            } else {
+                write_string(out, BASE64_STANDARD.encode(part).as_bytes());
+            }
+        };
+        out.extend_from_slice(b"{\"topic\":");
+        write_string(out, self.topic.as_bytes());
+        out.extend_from_slice(b",\"key\":");
+        string(out, self.key);
+        out.extend_from_slice(b",\"value\":");
+        match self.value {
+            Some(value) => string(out, value),
+            None => out.extend_from_slice(b"null"),
+        }
+        if !is_text {
+            out.extend_from_slice(b",\"encoding\":\"base64\"");
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// One place for all namespaces: a rename is one event.
+#[derive(Debug)]
+struct Lines(Arc<Route>);
+
+impl Lines {
+    fn new() -> Self {
+        Self(Arc::new(route("standard output".to_owned(), Addressing::Lines)))
+    }
+}
+
+impl Router for Lines {
+    fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.0)).boxed()
+    }
+
+    fn watermark_routes(&self) -> Vec<Arc<Route>> {
+        Vec::new()
+    }
+}
+
+/// A Kafka topic for each namespace. One partition stands for all: what goes to every partition is one record.
+#[derive(Debug)]
+struct Topics {
+    template: Template,
+    prefix: String,
+}
+
+impl Topics {
+    fn new(prefix: &str) -> Result<Self, Error> {
+        let template: Template = "{prefix}.{db}.{coll}".parse().expect("a valid template");
+        template.check_topic(prefix).map_err(|error| refused(&error))?;
+        Ok(Self { template, prefix: prefix.to_owned() })
+    }
+}
+
+impl Router for Topics {
+    fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        let topic = self.template.topic(&self.prefix, ns).map_err(|error| refused(&error));
+        futures::future::ready(topic.map(|topic| Arc::new(route(topic, Addressing::Partitions(1))))).boxed()
+    }
+
+    fn watermark_routes(&self) -> Vec<Arc<Route>> {
+        Vec::new()
+    }
+}
+
+fn route(name: String, addressing: Addressing) -> Route {
+    Route { name, addressing, bytes_max: usize::MAX }
+}
+
+fn refused(why: &impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Config, format!("--prefix: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line_of(key: &[u8], value: Option<&[u8]>) -> String {
+        let mut line = Vec::new();
+        Parts { topic: "a", key, value }.write_whole(&mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_text_where_it_can_be_and_base64_where_not() {
+        assert_eq!(
+            line_of(b"k\"", Some("v\u{e9}\n".as_bytes())),
+            "{\"topic\":\"a\",\"key\":\"k\\\"\",\"value\":\"v\u{e9}\\n\"}\n"
+        );
+        assert_eq!(line_of(b"k", None), "{\"topic\":\"a\",\"key\":\"k\",\"value\":null}\n");
+        assert_eq!(
+            line_of(b"k", Some(b"\xff")),
+            "{\"topic\":\"a\",\"key\":\"aw==\",\"value\":\"/w==\",\"encoding\":\"base64\"}\n"
+        );
+        assert_eq!(
+            line_of(b"\xff", None),
+            "{\"topic\":\"a\",\"key\":\"/w==\",\"value\":null,\"encoding\":\"base64\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_the_next_one_is_whole() {
+        let mut input = BufReader::with_capacity(2, &b"123\n1234\n12345678\n\n12"[..]);
+        let mut line = Vec::new();
+        let mut lines = Vec::new();
+        while read_line(&mut input, &mut line, 4).unwrap() {
+            lines.push(String::from_utf8(line.clone()).unwrap());
+        }
+        assert_eq!(lines, ["123\n", "1234\n", "12345", "\n", "12"]);
+    }
 }
