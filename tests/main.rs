@@ -5,7 +5,7 @@
 mod config;
 #[cfg(feature = "connector")]
 mod decode;
-#[cfg(feature = "connector")]
+#[cfg(all(feature = "kafka", feature = "nats"))]
 mod deploy;
 #[cfg(feature = "connector")]
 mod http;

@@ -162,7 +162,7 @@ pub enum Checkpoint {
         #[command(flatten)]
         sink: ForSink,
 
-        /// The position: seconds-increment, or seconds-increment-ordinal
+        /// The position: seconds-increment (all of that oplog entry), or seconds-increment-ordinal
         #[arg(value_name = "POSITION")]
         position: Position,
     },
@@ -262,7 +262,7 @@ mod tests {
         else {
             panic!("checkpoint set")
         };
-        assert_eq!((sink.sink.as_deref(), position), (Some("a"), Position::of_entry(7, 8)));
+        assert_eq!((sink.sink.as_deref(), position), (Some("a"), Position::behind_entry(7, 8)));
         assert!(parsed("mongo-observer checkpoint set --config x.toml yesterday").is_err());
     }
 

@@ -134,9 +134,9 @@ impl Decoder {
             let record = Parts::of(record, &batch.bytes);
             line.clear();
             if self.records {
-                record.write_whole(&mut line)
+                record.write_whole(&mut line);
             } else {
-                record.write_event(&mut line)
+                record.write_event(&mut line);
             }
             output.write_all(&line)?;
         }

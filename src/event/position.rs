@@ -25,6 +25,11 @@ impl Position {
         Self { t, i, ordinal: 0 }
     }
 
+    /// Behind every operation of the entry with that timestamp.
+    pub fn behind_entry(t: u32, i: u32) -> Self {
+        Self { t, i, ordinal: u32::MAX }
+    }
+
     /// The entry's timestamp, without the ordinal.
     pub fn timestamp(self) -> (u32, u32) {
         (self.t, self.i)
@@ -53,7 +58,7 @@ pub struct NotAPosition(String);
 impl FromStr for Position {
     type Err = NotAPosition;
 
-    /// Reads the text form; leading zeros and the ordinal may be left out.
+    /// Reads the text form; leading zeros may be left out, and the ordinal: then the whole entry is meant.
     fn from_str(text: &str) -> Result<Self, NotAPosition> {
         let refuse = || NotAPosition(text.to_owned());
         let mut parts = text.trim().split('-').map(|part| {
@@ -61,7 +66,7 @@ impl FromStr for Position {
         });
         let (Some(Some(t)), Some(Some(i))) = (parts.next(), parts.next()) else { return Err(refuse()) };
         let ordinal = match parts.next() {
-            None => 0,
+            None => u32::MAX,
             Some(Some(ordinal)) => ordinal,
             Some(None) => return Err(refuse()),
         };
@@ -125,7 +130,8 @@ mod tests {
             assert_eq!(text.parse(), Ok(*position));
             assert_eq!(text.len(), 32);
         }
-        assert_eq!("1795393406-1".parse(), Ok(Position::of_entry(1_795_393_406, 1)));
+        assert_eq!("1795393406-1".parse(), Ok(Position::behind_entry(1_795_393_406, 1)));
+        assert_eq!("1795393406-1-0".parse(), Ok(Position::of_entry(1_795_393_406, 1)));
     }
 
     #[test]

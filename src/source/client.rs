@@ -221,7 +221,7 @@ pub(super) async fn majority_point(client: &Client) -> Result<Mark, Error> {
         optime.ok().and_then(|optime| Some((optime.get_timestamp("ts").ok()?, optime.get_i64("t").ok())));
     match found {
         Some((ts, term)) if ts.time > 0 => {
-            Ok(Mark::Tail { at: Position::of_entry(ts.time, ts.increment), term })
+            Ok(Mark::Tail { at: Position::behind_entry(ts.time, ts.increment), term })
         }
         _ => Err(Error::new(
             ErrorKind::SourceUnavailable,

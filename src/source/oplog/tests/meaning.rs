@@ -60,22 +60,22 @@ fn phrase(event: &ChangeEvent<'_>) -> String {
 
 /// The paths that a delta touches.
 fn paths(delta: &Delta<'_>) -> String {
-    struct Paths(String);
+    struct Paths(Vec<u8>);
     impl DeltaVisitor for Paths {
         fn updated(&mut self, path: &[u8], _: RawValue<'_>) -> Result<(), Malformed> {
-            self.0 += &format!("+{}", String::from_utf8_lossy(path));
+            self.0.extend([b"+", path].concat());
             Ok(())
         }
         fn removed(&mut self, path: &[u8]) {
-            self.0 += &format!("-{}", String::from_utf8_lossy(path));
+            self.0.extend([b"-", path].concat());
         }
         fn truncated(&mut self, path: &[u8], _: i32) {
-            self.0 += &format!("<{}", String::from_utf8_lossy(path));
+            self.0.extend([b"<", path].concat());
         }
     }
-    let mut paths = Paths(String::new());
+    let mut paths = Paths(Vec::new());
     delta.visit(&mut Vec::new(), &mut paths).unwrap();
-    paths.0
+    String::from_utf8(paths.0).unwrap()
 }
 
 fn update(o: &str) -> Result<String, String> {
