@@ -24,10 +24,10 @@ use super::memory::Memory;
 use super::window::Window;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Header, Record, To};
-use crate::pipeline::{Checkpoint, Delivery, Hold, RecordBatch, Sink};
+use crate::pipeline::{BATCHES_MAX, Checkpoint, Delivery, Hold, RecordBatch, Sink};
 
-/// More batches than any budget lets through: the budget is the bound. An empty queue of this length costs nothing.
-const QUEUE_MAX: usize = 1 << 20;
+/// As many batches as the budget lets through, so there is always room.
+const QUEUE_MAX: usize = BATCHES_MAX + 1;
 
 /// How many records are published before acknowledgements are looked at again.
 const BURST: usize = 64;
