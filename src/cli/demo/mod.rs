@@ -143,7 +143,7 @@ async fn arrived(uri: &str, board: &Board) -> Result<(), Error> {
     deployment.shutdown().await;
     let newest = newest?;
     let deadline = Instant::now() + PATIENCE;
-    while one(board).position.is_none_or(|position| position < newest) {
+    while one(board).position.is_none_or(|position| position.timestamp() < newest.timestamp()) {
         if Instant::now() > deadline {
             return Err(Error::new(
                 ErrorKind::SinkUnavailable,
