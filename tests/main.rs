@@ -5,6 +5,8 @@
 mod config;
 #[cfg(feature = "connector")]
 mod deploy;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "servers"))]
+mod e2e;
 #[cfg(feature = "connector")]
 mod http;
 #[cfg(all(feature = "kafka", feature = "servers"))]
