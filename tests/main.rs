@@ -7,6 +7,8 @@ mod config;
 mod decode;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod deploy;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "servers"))]
+mod e2e;
 #[cfg(feature = "connector")]
 mod http;
 #[cfg(all(feature = "kafka", feature = "servers"))]

@@ -14,7 +14,8 @@ use crate::event::Mark;
 use crate::format::Format;
 use crate::monitor::Observed;
 use crate::pipeline::{
-    Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, Stage, resume_point,
+    Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, SinkTail, Stage, Stored,
+    resume_point,
 };
 use crate::source::client::{Deployment, oldest_entry};
 use crate::source::oplog::{OplogSource, TailSettings};
@@ -102,6 +103,8 @@ impl SinkAttempt {
             config.source.start,
             &deployment.source,
         )?;
+        let is_first =
+            stored.as_ref().and_then(Stored::checkpoint).is_none() && !matches!(sink.tail, SinkTail::At(_));
         let source = OplogSource::new(
             deployment.clone(),
             Arc::clone(&self.shared.namespaces),
@@ -125,6 +128,7 @@ impl SinkAttempt {
             budget: self.budget.clone(),
             checkpoint_interval: config.checkpoint.interval(),
             heartbeat: config.pipeline.heartbeat(),
+            is_first,
             monitor: Arc::clone(&self.watch) as _,
         }))
     }

@@ -40,6 +40,9 @@ pub struct Parts {
     pub checkpoint_interval: Duration,
     /// Without a record for so long, a watermark is published.
     pub heartbeat: Duration,
+    /// Nothing says yet where reading begins: the first watermark does not wait. Else a crash before the first record would make the
+    /// next attempt begin later, and what was written meanwhile would be missing.
+    pub is_first: bool,
     /// Is told what happens.
     pub monitor: Arc<dyn Monitor>,
 }
@@ -91,7 +94,9 @@ impl Pipeline {
         if let Some(store) = parts.store {
             tasks.spawn(keep(store, done, parts.source, parts.checkpoint_interval, Arc::clone(&monitor)));
         }
-        let batches = batches(prepared, parts.stage, Pulse::new(parts.heartbeat, Instant::now()));
+        let pulse = Pulse::new(parts.heartbeat, Instant::now());
+        let pulse = if parts.is_first { pulse.at_once() } else { pulse };
+        let batches = batches(prepared, parts.stage, pulse);
         Self { tasks, reader, batches, sink: parts.sink, in_flight: InFlight::default(), progress, monitor }
     }
 

@@ -130,6 +130,7 @@ async fn attempt(world: &Shared, planted: Planted, stop: &CancellationToken) -> 
         budget: Budget::new(400),
         checkpoint_interval: Duration::from_millis(15),
         heartbeat: Duration::from_secs(3600),
+        is_first: false,
         monitor: Arc::new(Silent),
     });
     pipeline.run(stop).await

@@ -1,0 +1,97 @@
+//! The sink's server dies or stands still under load.
+
+use std::time::Duration;
+
+use mongo_observer::servers::{Kafka, Nats};
+
+use super::harness::{
+    Connector, History, Installation, Lanes, Load, Workload, client, kafka_sink, majority_point, mongo,
+    nats_sink, read_kafka, read_nats, source,
+};
+
+/// A connector under load, and what it has to bring.
+struct Running {
+    db: &'static str,
+    connector: Connector,
+    load: Load,
+    start: mongo_observer::event::Position,
+    _installation: Installation,
+}
+
+impl Running {
+    async fn start(db: &'static str, sink: &str) -> Self {
+        let mongo = mongo().await;
+        let client = client(mongo).await;
+        let start = majority_point(&client).await;
+        let installation = Installation::new(&(source(mongo, db) + sink));
+        let connector = installation.run().await;
+        connector.anchored().await;
+        let load = Workload::new(&client, db, 7).start(Duration::from_millis(2)).await;
+        Self { db, connector, load, start, _installation: installation }
+    }
+
+    /// Waits until everything that was written so far is in the sink.
+    async fn caught_up(&self) {
+        let client = client(mongo().await).await;
+        self.connector.done(0, History::read(&client, self.start, self.db).await.end()).await;
+    }
+
+    /// Waits until the connector says that the sink is gone.
+    async fn missed(&self) {
+        self.connector
+            .until("it misses the sink", |report| report["pipelines"][0]["state"] == "retrying")
+            .await;
+    }
+
+    /// Ends the load, lets everything arrive, and gives back what that must be.
+    async fn ended(self) -> History {
+        self.load.stop().await;
+        let client = client(mongo().await).await;
+        let history = History::read(&client, self.start, self.db).await;
+        self.connector.done(0, history.end()).await;
+        self.connector.kill().await;
+        assert!(history.operations.len() > 200, "{} operations are no load", history.operations.len());
+        history
+    }
+}
+
+#[tokio::test]
+async fn a_kafka_broker_may_stand_still_die_and_come_back() {
+    let kafka = Kafka::builder().heap_mb(384).start().await.unwrap();
+    let running = Running::start("broker_kafka", &kafka_sink(&kafka, "broker", 3)).await;
+    running.caught_up().await;
+    // WHEN the broker stands still for a while
+    kafka.pause(0).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    kafka.resume(0).unwrap();
+    running.caught_up().await;
+    // and WHEN it dies and comes back
+    kafka.kill(0).await;
+    kafka.restart(0).await.unwrap();
+    running.caught_up().await;
+    // THEN nothing is missing
+    let history = running.ended().await;
+    read_kafka(kafka.bootstrap(), "broker").await.assert_complete(&history);
+}
+
+#[tokio::test]
+async fn a_nats_server_may_stand_still_die_and_come_back() {
+    let nats = Nats::builder().start().await.unwrap();
+    let running = Running::start("broker_nats", &nats_sink(&nats, "broker")).await;
+    running.caught_up().await;
+    // WHEN the server stands still until the connector misses it
+    nats.pause(0).unwrap();
+    running.missed().await;
+    nats.resume(0).unwrap();
+    running.caught_up().await;
+    // and WHEN it dies and comes back
+    nats.kill(0).await;
+    running.missed().await;
+    nats.restart(0).await.unwrap();
+    running.caught_up().await;
+    // THEN nothing is missing, and nothing is there twice
+    let history = running.ended().await;
+    let lanes: Lanes = read_nats(nats.url(), "broker").await;
+    lanes.assert_complete(&history);
+    assert_eq!(lanes.repeats(), 0);
+}

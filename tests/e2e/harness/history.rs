@@ -1,0 +1,90 @@
+//! What MongoDB says has happened: its oplog, read by the driver.
+
+use futures::TryStreamExt as _;
+use mongo_observer::event::Position;
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, Timestamp, doc};
+use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
+
+/// Operations on one database, in order: positions, and what they are about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) operations: Vec<(Position, String)>,
+}
+
+impl History {
+    /// What has happened in the database `db` behind `start`.
+    pub(crate) async fn read(client: &Client, start: Position, db: &str) -> Self {
+        commit_everything(client).await;
+        let entries = client.database("local").collection::<Document>("oplog.rs");
+        let behind = doc! { "ts": { "$gt": Timestamp { time: start.t, increment: start.i } } };
+        let found = entries.find(behind).read_concern(ReadConcern::majority()).await.unwrap();
+        let mut history = Self::default();
+        for entry in found.try_collect::<Vec<_>>().await.unwrap() {
+            let ts = entry.get_timestamp("ts").unwrap();
+            history.add(&entry, Position::of_entry(ts.time, ts.increment), db);
+        }
+        history
+    }
+
+    /// The last operation's position.
+    pub(crate) fn end(&self) -> Position {
+        self.operations.last().expect("something happened").0
+    }
+
+    fn add(&mut self, entry: &Document, at: Position, db: &str) {
+        let o = entry.get_document("o").unwrap();
+        let (of, coll) = entry.get_str("ns").unwrap().split_once('.').unwrap_or_default();
+        match entry.get_str("op").unwrap() {
+            "n" => {}
+            "c" => {
+                if let Ok(elements) = o.get_array("applyOps") {
+                    for (ordinal, element) in (0..).zip(elements) {
+                        self.add(element.as_document().unwrap(), Position { ordinal, ..at }, db);
+                    }
+                } else if let Some(what) = command(of, o).filter(|_| of == db) {
+                    self.operations.push((at, what));
+                }
+            }
+            op if of == db => {
+                let key = if op == "u" { entry.get_document("o2").unwrap() } else { o };
+                self.operations.push((at, about(of, coll, key.get("_id").unwrap())));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// With this write, everything before it is majority-committed.
+async fn commit_everything(client: &Client) {
+    let fence = client.database("fence").collection::<Document>("fence");
+    let majority = WriteConcern::builder().w(Acknowledgment::Majority).build();
+    fence.insert_one(doc! {}).write_concern(majority).await.unwrap();
+}
+
+/// What an operation on one document is about. The tests' identifiers are texts and small numbers, alike in BSON's and JSON's notation.
+fn about(db: &str, coll: &str, id: &Bson) -> String {
+    format!("{db}.{coll}/{id}")
+}
+
+/// What a command is about: its namespace and its word; none for those that say nothing to a consumer.
+fn command(db: &str, o: &Document) -> Option<String> {
+    let (name, value) = o.iter().next().unwrap();
+    let word = match name.as_str() {
+        "renameCollection" => return Some(format!("{}!rename", value.as_str().unwrap())),
+        "dropDatabase" => return Some(format!("{db}.!dropDatabase")),
+        "startIndexBuild" | "abortIndexBuild" => return None,
+        "commitIndexBuild" => "createIndexes",
+        "collMod" => "modify",
+        other => other,
+    };
+    Some(format!("{db}.{}!{word}", value.as_str().unwrap()))
+}
+
+/// What is majority-committed now.
+pub(crate) async fn majority_point(client: &Client) -> Position {
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+    let optime = hello.get_document("lastWrite").unwrap().get_document("majorityOpTime").unwrap();
+    let ts = optime.get_timestamp("ts").unwrap();
+    Position::of_entry(ts.time, ts.increment)
+}

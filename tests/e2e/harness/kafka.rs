@@ -1,0 +1,84 @@
+//! What Kafka holds.
+
+use std::collections::BTreeMap;
+
+use mongo_observer::format::Header;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::{Lanes, PATIENCE, Seen};
+
+/// All partitions of all topics of events under a prefix, a lane each, from their beginning to their end.
+pub(crate) async fn read_kafka(bootstrap: &str, prefix: &str) -> Lanes {
+    let (bootstrap, prefix) = (bootstrap.to_owned(), prefix.to_owned());
+    tokio::task::spawn_blocking(move || read(&bootstrap, &prefix)).await.unwrap()
+}
+
+fn read(bootstrap: &str, prefix: &str) -> Lanes {
+    let consumer: BaseConsumer = config(bootstrap)
+        .set("group.id", "test")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && !name.ends_with("._checkpoints");
+    let mut assignment = TopicPartitionList::new();
+    let mut left: BTreeMap<(String, i32), i64> = BTreeMap::new();
+    for topic in metadata.topics().iter().filter(|topic| is_ours(topic.name())) {
+        for partition in topic.partitions() {
+            let (_, end) = consumer.fetch_watermarks(topic.name(), partition.id(), PATIENCE).unwrap();
+            if end > 0 {
+                assignment.add_partition_offset(topic.name(), partition.id(), Offset::Beginning).unwrap();
+                left.insert((topic.name().to_owned(), partition.id()), end);
+            }
+        }
+    }
+    consumer.assign(&assignment).unwrap();
+    let mut lanes: BTreeMap<(String, i32), Vec<Seen>> = BTreeMap::new();
+    while !left.is_empty() {
+        match consumer.poll(PATIENCE).expect("all that the brokers said they hold") {
+            Ok(message) => {
+                let lane = (message.topic().to_owned(), message.partition());
+                if left.get(&lane).is_some_and(|end| message.offset() + 1 >= *end) {
+                    left.remove(&lane);
+                }
+                lanes.entry(lane).or_default().push(seen(&message));
+            }
+            Err(KafkaError::MessageConsumption(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    Lanes(lanes.into_values().collect())
+}
+
+fn seen(message: &BorrowedMessage<'_>) -> Seen {
+    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+    let seen = Seen::of(message.payload().unwrap(), message.topic(), Some(key)).unwrap();
+    let headers = message.headers().unwrap();
+    assert_eq!((headers.count(), headers.get(0).key), (1, Header::NAME));
+    let header: Header = std::str::from_utf8(headers.get(0).value.unwrap()).unwrap().parse().unwrap();
+    assert_eq!(header.at, seen.at, "header and value disagree");
+    assert_eq!(seen.event["source"], header.source.as_str());
+    seen
+}
+
+/// Deletes topics.
+pub(crate) async fn delete_topics(bootstrap: &str, topics: &[&str]) {
+    let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    for result in admin.delete_topics(topics, &options).await.unwrap() {
+        result.unwrap();
+    }
+}
+
+fn config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("log_level", "0");
+    config
+}

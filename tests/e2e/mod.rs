@@ -1,0 +1,13 @@
+//! The connector as a process of its own, between real servers: what it delivers, and what it survives.
+//!
+//! Every test compares two things that know nothing of each other: MongoDB's oplog, read by the driver, and the sink, read by an
+//! ordinary consumer. What must hold between them stands in `check`, which the simulation of the pipeline uses, too.
+
+#[path = "../../src/pipeline/sim/check.rs"]
+mod check;
+mod harness;
+
+mod broker;
+mod crash;
+mod delivery;
+mod failover;
