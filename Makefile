@@ -38,12 +38,7 @@ packages: ## install the system packages that builds and tests need
 	@tests/services/system-packages
 
 .PHONY: services
-services: ## fetch MongoDB, Kafka and NATS into target/services
-	@tests/services/system-packages python java
-	@tests/services/fetch
-
-.PHONY: services-all
-services-all: ## the same, with older and newer MongoDB servers
+services: ## fetch MongoDB in four versions, Kafka and NATS into target/services
 	@tests/services/system-packages python java
 	@tests/services/fetch all
 
@@ -57,8 +52,8 @@ test: packages services ## run the tests, against real servers
 	cargo test $(ARGS)
 
 .PHONY: test-all
-test-all: packages services-all ## run all tests, also the long ones and those of other MongoDB servers
-	LONG=1 cargo test $(ARGS)
+test-all: packages services ## run the tests with ten times as many simulated schedules
+	SIM_SCHEDULES=1000000 cargo test $(ARGS)
 
 .PHONY: bench
 bench: packages services ## measure the pipeline

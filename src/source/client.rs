@@ -312,7 +312,22 @@ pub(super) fn fault(error: DriverError, doing: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::same_source;
+    use mongodb::bson::doc;
+
+    use super::{same_source, unsupported};
+
+    #[test]
+    fn what_has_no_oplog_is_refused_with_what_it_is() {
+        for (hello, reason) in [
+            (doc! { "msg": "isdbgrid" }, "db:1 is a mongos"),
+            (doc! { "isreplicaset": true }, "run rs.initiate()"),
+            (doc! { "isWritablePrimary": true }, "db:1 is a standalone mongod"),
+        ] {
+            let error = unsupported(&hello, "db:1").expect("refused").to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(unsupported(&doc! { "setName": "rs0" }, "db:1").is_none());
+    }
 
     #[test]
     fn sources_are_the_same_by_id_where_both_have_one_else_by_name() {

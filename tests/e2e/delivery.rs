@@ -11,7 +11,7 @@ use super::harness::{
 };
 
 /// What [`one_of_everything`] does, in its order: `op`, and what it is about.
-const EVERYTHING: [(&str, &str); 15] = [
+pub(super) const EVERYTHING: [(&str, &str); 15] = [
     ("create", "orders!create"),
     ("insert", "orders/\"one\""),
     ("update", "orders/\"one\""),
@@ -29,7 +29,7 @@ const EVERYTHING: [(&str, &str); 15] = [
     ("dropDatabase", "!dropDatabase"),
 ];
 
-async fn one_of_everything(client: &Client, db: &str) {
+pub(super) async fn one_of_everything(client: &Client, db: &str) {
     let database = client.database(db);
     let orders = database.collection::<Document>("orders");
     database.create_collection("orders").await.unwrap();

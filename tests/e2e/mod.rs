@@ -11,3 +11,4 @@ mod broker;
 mod crash;
 mod delivery;
 mod failover;
+mod versions;
