@@ -78,6 +78,7 @@ impl Broker {
         }
     }
 
+    #[allow(clippy::unused_async, reason = "awaits where a broker is built in")]
     pub(super) async fn stop(self) {
         match self {
             Self::None => {}
