@@ -11,4 +11,6 @@ mod broker;
 mod crash;
 mod delivery;
 mod failover;
+mod quiet;
+mod resume;
 mod versions;

@@ -148,6 +148,12 @@ impl Connector {
         self.until(&what, |report| position(report, index, "position") >= Some(at)).await;
     }
 
+    /// Waits until that sink has a checkpoint at or behind `at`.
+    pub(crate) async fn checkpointed(&self, index: usize, at: Position) {
+        let what = format!("sink {index} has a checkpoint at {at}");
+        self.until(&what, |report| position(report, index, "checkpoint") >= Some(at)).await;
+    }
+
     /// Waits until a crash can no longer make the next start begin elsewhere: the checkpoint is stored, or, where the sink's own
     /// records are the checkpoint, a first record is there.
     pub(crate) async fn anchored(&self) {
