@@ -167,9 +167,15 @@ impl Connector {
         .await;
     }
 
-    /// How far that sink has come.
-    pub(crate) async fn position(&self, index: usize) -> Option<Position> {
-        position(&self.status().await?, index, "position")
+    /// The same for one sink, whose own records are the checkpoint.
+    pub(crate) async fn anchored_at(&self, index: usize) {
+        let has_come = |report: &Value| position(report, index, "position").is_some();
+        self.until("where it began is stored", has_come).await;
+    }
+
+    /// Waits until it has logged that.
+    pub(crate) async fn said(&self, what: &str) {
+        eventually(what, async || self.stderr().contains(what).then_some(())).await;
     }
 
     /// `/status`, once there is one.
