@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kafka", &["error"]),
     ("sink", &["error", "event", "format", "pipeline"]),
     ("sink/kafka", &["checkpoint::kafka", "error", "event", "format", "kafka", "pipeline"]),
-    ("sink/nats", &["checkpoint::nats", "error", "event", "format", "pipeline"]),
+    ("sink/nats", &["checkpoint::nats", "error", "event", "format", "pipeline", "secret"]),
     ("checkpoint", &["error", "event", "pipeline"]),
     ("checkpoint/kafka", &["error", "event", "kafka", "pipeline"]),
     ("checkpoint/nats", &["error", "event", "format", "pipeline", "sink::nats"]),

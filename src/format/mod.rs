@@ -44,7 +44,7 @@ pub trait Encoder: Send + Sync + fmt::Debug {
 
 /// The formats, by the names that configuration and command line use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum Format {
     /// Relaxed Extended JSON: what most consumers read without help. Can't tell int32 from int64.
     #[default]
@@ -71,6 +71,14 @@ impl Format {
             Self::Json => Box::new(Json::relaxed()),
             Self::JsonCanonical => Box::new(Json::canonical()),
         }
+    }
+}
+
+impl TryFrom<String> for Format {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
     }
 }
 

@@ -10,8 +10,8 @@ use super::harness::{
     source,
 };
 
-/// The budget is 8 MiB; replies, records and the sink's own buffers come on top. The same for two hundred megabytes as for twenty.
-const MEMORY_MAX_KB: u64 = 64 * 1024;
+/// The budget is 8 MiB; replies, records, and the sink's own buffers come on top. The same for two hundred megabytes as for twenty.
+const MEMORY_MAX_KB: u64 = 40 * 1024;
 const DOCUMENTS: u32 = 25_000;
 
 /// Two hundred megabytes.

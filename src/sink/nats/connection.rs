@@ -161,9 +161,11 @@ async fn options(name: &str, settings: &Settings) -> Result<ConnectOptions, Erro
     }
     Ok(match settings.auth()? {
         Auth::Nobody => options,
-        Auth::Password(user, password) => options.user_and_password(user.to_owned(), password.reveal()),
-        Auth::Token(token) => options.token(token.reveal()),
-        Auth::NKey(seed) => options.nkey(seed.reveal()),
+        Auth::Password(user, password) => {
+            options.user_and_password(user.to_owned(), password.expose().to_owned())
+        }
+        Auth::Token(token) => options.token(token.expose().to_owned()),
+        Auth::NKey(seed) => options.nkey(seed.expose().to_owned()),
         Auth::Credentials(file) => options.credentials_file(file).await.map_err(|error| {
             Error::caused(ErrorKind::Config, format!("credentials_file: can't use {}", file.display()), error)
         })?,

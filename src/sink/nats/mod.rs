@@ -15,7 +15,7 @@ pub(crate) mod stream;
 mod window;
 
 pub(crate) use router::watermark_subject;
-pub use settings::{Secret, Servers, Settings, Tls};
+pub use settings::{Servers, Settings, Tls};
 
 use std::sync::Arc;
 
@@ -41,8 +41,10 @@ pub struct Nats {
 impl Nats {
     /// The sink of that name. Connects to nothing yet; fails only if the settings can't work.
     pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, Error> {
-        settings.validate()?;
-        Ok(Self { name: name.into(), settings, memory: Arc::default() })
+        let name = name.into();
+        let named = |error: Error| Error::new(error.kind(), format!("sinks.{name}.{}", error.what()));
+        settings.validate().map_err(named)?;
+        Ok(Self { name, settings, memory: Arc::default() })
     }
 
     async fn open_stream(&self) -> Result<Opened, Error> {

@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::{Format, Template};
+use crate::secret::Secret;
 
 /// Settings of a NATS JetStream sink. Every key has a default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The servers of one NATS cluster, as URLs (`nats://` or `tls://`), separated by commas.
@@ -101,7 +102,7 @@ pub struct Tls {
 }
 
 /// How the connector proves who it is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Auth<'a> {
     Nobody,
     Password(&'a str, Secret),
@@ -169,13 +170,15 @@ impl Settings {
     /// How to authenticate. Reads the files that hold secrets, so that rotated ones are seen.
     pub(super) fn auth(&self) -> Result<Auth<'_>, Error> {
         if let Some(user) = &self.user {
-            let password = secret("password_file", self.password.as_ref(), self.password_file.as_deref())?;
+            let password =
+                Secret::resolve(self.password.as_ref(), self.password_file.as_deref(), "password_file")?;
             return Ok(Auth::Password(user, password.unwrap_or_default()));
         }
-        if let Some(token) = secret("token_file", self.token.as_ref(), self.token_file.as_deref())? {
+        if let Some(token) = Secret::resolve(self.token.as_ref(), self.token_file.as_deref(), "token_file")? {
             return Ok(Auth::Token(token));
         }
-        if let Some(seed) = secret("nkey_seed_file", self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref())?
+        if let Some(seed) =
+            Secret::resolve(self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref(), "nkey_seed_file")?
         {
             return Ok(Auth::NKey(seed));
         }
@@ -250,44 +253,12 @@ impl fmt::Debug for Servers {
     }
 }
 
-/// A text that is never printed.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(super) fn reveal(self) -> String {
-        self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// Whether a secret is given, by value or by file.
 fn one_of(key: &str, value: Option<&Secret>, file: Option<&PathBuf>) -> Result<bool, Error> {
     match (value, file) {
         (Some(_), Some(_)) => Err(refuse(key, format_args!("use `{key}` or `{key}_file`, not both"))),
         (value, file) => Ok(value.is_some() || file.is_some()),
     }
-}
-
-/// The secret itself; files usually end with a line feed that is not part of it.
-fn secret(key: &str, value: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, Error> {
-    let Some(path) = file else { return Ok(value.cloned()) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::caused(ErrorKind::Config, format!("{key}: can't read {}", path.display()), error)
-    })?;
-    Ok(Some(Secret(text.trim().to_owned())))
 }
 
 /// A subject without wildcards.
@@ -305,7 +276,7 @@ fn refuse(key: &str, why: impl fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Auth, Secret, Servers, Settings};
+    use super::{Auth, Servers, Settings};
     use crate::error::ErrorKind;
 
     fn refused(settings: &Settings) -> String {
@@ -352,7 +323,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "from the file\n").unwrap();
         let settings = Settings { token_file: Some(file.path().into()), ..Settings::default() };
-        assert_eq!(settings.auth().unwrap(), Auth::Token(Secret::from("from the file")));
+        let Auth::Token(token) = settings.auth().unwrap() else { panic!("a token") };
+        assert_eq!(token.expose(), "from the file");
         let missing = Settings { token_file: Some("/none/such".into()), ..Settings::default() };
         assert!(missing.auth().unwrap_err().what().starts_with("token_file"));
     }
