@@ -267,7 +267,7 @@ fn several_sinks_do_not_share_what_each_needs_alone() {
 #[test]
 fn a_position_and_policies_are_read() {
     let config = Given::with_sink("[source]\nstart = \"1795393406-1\"\n[on]\nunknown = \"skip\"").load();
-    assert_eq!(config.source.start, Start::At(Position::of_entry(1_795_393_406, 1)));
+    assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));
     assert_eq!(config.on.unknown, OnUnknown::Skip);
 }
 
@@ -320,7 +320,7 @@ fn a_secret_is_never_printed() {
     #[cfg(feature = "nats")]
     assert_eq!(
         Given::file("[sinks.n]\ntype = \"nats\"\ntoken = 4711").refused(),
-        "some.toml: `sinks.n.token` must be text in quotes, not a number"
+        "some.toml: `sinks.n.token` must be text: put it in quotes"
     );
     let number = Given::with_sink("[mongodb]\npassword = 4711").refused();
     assert_eq!(number, "some.toml: `mongodb.password` must be text: put it in quotes");

@@ -326,7 +326,7 @@ mod tests {
         let Auth::Token(token) = settings.auth().unwrap() else { panic!("a token") };
         assert_eq!(token.expose(), "from the file");
         let missing = Settings { token_file: Some("/none/such".into()), ..Settings::default() };
-        assert!(missing.auth().unwrap_err().what().starts_with("token_file"));
+        assert!(missing.auth().unwrap_err().what().starts_with("`token_file`"));
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Connector {
         };
         match timeout(PATIENCE, Box::pin(eventually(what, look))).await {
             Ok(report) => report,
-            Err(_) => panic!("waited in vain until {what}: {last:?}\n{}", self.stderr()),
+            Err(_elapsed) => panic!("waited in vain until {what}: {last:?}\n{}", self.stderr()),
         }
     }
 
@@ -247,7 +247,7 @@ impl Connector {
     pub(crate) async fn ended_within(mut self, limit: Duration) -> Ended {
         let status: ExitStatus = match timeout(limit, self.child.wait()).await {
             Ok(status) => status.unwrap(),
-            Err(_) => panic!("still there after {limit:?}:\n{}", self.stderr()),
+            Err(_elapsed) => panic!("still there after {limit:?}:\n{}", self.stderr()),
         };
         let stdout = std::fs::read_to_string(&self.stdout).unwrap_or_default();
         let ended = Ended { code: status.code(), stdout, stderr: self.stderr() };
