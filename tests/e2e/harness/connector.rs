@@ -136,10 +136,10 @@ impl Connector {
             last = self.status().await.or(last.take());
             last.clone().filter(|report| reached(report))
         };
-        match timeout(PATIENCE, Box::pin(eventually(what, look))).await {
-            Ok(report) => report,
-            Err(_elapsed) => panic!("waited in vain until {what}: {last:?}\n{}", self.stderr()),
+        if let Ok(report) = timeout(PATIENCE, Box::pin(eventually(what, look))).await {
+            return report;
         }
+        panic!("waited in vain until {what}: {last:?}\n{}", self.stderr());
     }
 
     /// Waits until the sink at that index of the configuration, in the order of the names, has acknowledged everything up to `at`.
@@ -245,10 +245,10 @@ impl Connector {
 
     /// Waits until it has ended by itself.
     pub(crate) async fn ended_within(mut self, limit: Duration) -> Ended {
-        let status: ExitStatus = match timeout(limit, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_elapsed) => panic!("still there after {limit:?}:\n{}", self.stderr()),
+        let Ok(status) = timeout(limit, self.child.wait()).await else {
+            panic!("still there after {limit:?}:\n{}", self.stderr())
         };
+        let status: ExitStatus = status.unwrap();
         let stdout = std::fs::read_to_string(&self.stdout).unwrap_or_default();
         let ended = Ended { code: status.code(), stdout, stderr: self.stderr() };
         assert_no_panic(&ended.stderr);
