@@ -141,6 +141,7 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
     if general.kind() != ErrorKind::SourceUnavailable {
         return general;
     }
+    let mut reason = None;
     for host in &options.hosts {
         let Ok(client) = direct(options, &host.to_string(), DIAGNOSIS_TIMEOUT) else { continue };
         let answer = hello(&client).await;
@@ -150,7 +151,10 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
             Err(error) if matches!(*error.kind, DriverKind::Authentication { .. }) => {
                 return fault(error, "login");
             }
-            Err(_) => continue,
+            Err(error) => {
+                reason.get_or_insert_with(|| server_reason(&error.to_string()));
+                continue;
+            }
         };
         if let Some(error) = unsupported(&hello, &host.to_string()) {
             return error;
@@ -165,18 +169,24 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
         }
         return general;
     }
-    Error::new(
-        ErrorKind::SourceUnavailable,
-        format!("no MongoDB server answers at {}", addresses(&options.hosts)),
-    )
+    let reason = reason.unwrap_or_else(|| "no answer".to_owned());
+    let what = format!("no MongoDB server answers at {}: {reason}", addresses(&options.hosts));
+    Error::new(ErrorKind::SourceUnavailable, what)
+}
+
+/// What the driver says of the one server that it was asked to use: the innermost of its descriptions.
+fn server_reason(text: &str) -> String {
+    let text = text.rsplit("Error: ").next().unwrap_or(text);
+    let text = text.split(", labels").next().unwrap_or(text);
+    text.trim_start_matches("Kind: ").trim_end_matches([' ', '}', ']', ',']).to_owned()
 }
 
 fn addresses(hosts: &[ServerAddress]) -> String {
     hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The set's identity. Its id needs a privilege beyond the tail's own (`clusterMonitor`, or `read` on `local`); without it the name
-/// has to do.
+/// The set's identity. Its id needs a privilege beyond the tail's own (`clusterMonitor`, or `find` on `local.system.replset`); without
+/// it the name has to do.
 async fn source(client: &Client, set: &str) -> String {
     let config = match client.database("admin").run_command(doc! { "replSetGetConfig": 1 }).await {
         Ok(mut reply) => reply.get_document_mut("config").ok().map(std::mem::take),

@@ -7,13 +7,16 @@
 mod check;
 mod harness;
 
+mod bad_input;
 mod broker;
 mod crash;
+mod cursor;
 mod delivery;
 mod failover;
 mod limits;
 mod quiet;
 mod resume;
+mod security;
 mod several;
 mod shutdown;
 mod versions;
