@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{join_all, select_ok, try_join_all};
@@ -70,6 +70,12 @@ impl Mongo {
     /// The folder with the servers' data and logs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The folder with a member's data.
+    pub fn data(&self, index: usize) -> PathBuf {
+        let port = self.host(index).rsplit(':').next().unwrap_or_default();
+        self.folder.path().join(port)
     }
 
     /// The process id of a member, while it runs.
