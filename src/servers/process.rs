@@ -348,7 +348,7 @@ mod tests {
     async fn a_server_that_ends_while_it_starts_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let node = shell("echo 'bind: Address already in use'; exit 3", folder.path());
-        let error = node.start_until_logged(&["ready"]).await.unwrap_err();
+        let error = node.start_until_logged(&["listening"]).await.unwrap_err();
         assert!(matches!(&error, ServerError::Ended { port_taken: true, .. }), "{error}");
         assert_eq!(
             error.to_string(),
