@@ -120,7 +120,8 @@ async fn the_place_is_shown_moved_and_cleared_in_mongodb() {
 #[tokio::test]
 async fn a_position_that_has_left_the_oplog_stops_the_connector_until_it_is_cleared() {
     // GIVEN a small oplog, and a checkpoint in it
-    let mongo = Mongo::builder().oplog_mb(16).start().await.unwrap();
+    // (entries that a crash would need are kept until the next checkpoint of the server, which comes each second here)
+    let mongo = Mongo::builder().oplog_mb(16).arg("--syncdelay=1").start().await.unwrap();
     let client = client(&mongo).await;
     let kafka = kafka().await;
     let tables = "checkpoint.store = \"file\"\n".to_owned() + &kafka_sink(kafka, "rolled", 1);
