@@ -28,7 +28,15 @@ async fn with(
     for name in chosen(of, config, matches!(args, Args::Show(_)))? {
         let settings = config.sinks.get(&name).expect("chosen among the configured ones");
         let sink = open_sink(&name, settings, config)?;
-        let mut store = kept(&name, sink.as_ref(), config, deployment)?;
+        let Some(mut store) = kept(&name, sink.as_ref(), config, deployment)? else {
+            let remedy = "keeps no checkpoint: set checkpoint.store to `file` or `mongodb`";
+            // Beside others it is no reason not to look at those.
+            if matches!(args, Args::Show(_)) && of.sink.is_none() {
+                println!("{name}: {remedy}");
+                continue;
+            }
+            return Err(Error::new(ErrorKind::Config, format!("sink `{name}` {remedy}")));
+        };
         match args {
             Args::Show(_) => {}
             Args::Set { position, .. } => {
@@ -69,23 +77,20 @@ fn chosen(of: &ForSink, config: &Config, all: bool) -> Result<Vec<String>, Error
     }
 }
 
-/// The store of a sink; where the sink's own records are the checkpoint, the one that reads and moves their end.
+/// The store of a sink; where the sink's own records are the checkpoint, the one that reads and moves their end. None if it forgets.
 fn kept(
     name: &str,
     sink: &dyn OpenSink,
     config: &Config,
     deployment: &Deployment,
-) -> Result<Box<dyn CheckpointStore>, Error> {
+) -> Result<Option<Box<dyn CheckpointStore>>, Error> {
     if let (Some(store), _) = store(name, sink, config, deployment.client())? {
-        return Ok(store);
+        return Ok(Some(store));
     }
-    match sink.own_store(name)? {
-        OwnStore::Tail(store) | OwnStore::Beside(store) => Ok(store),
-        OwnStore::None => Err(Error::new(
-            ErrorKind::Config,
-            format!("sink `{name}` keeps no checkpoint: set checkpoint.store to `file` or `mongodb`"),
-        )),
-    }
+    Ok(match sink.own_store(name)? {
+        OwnStore::Tail(store) | OwnStore::Beside(store) => Some(store),
+        OwnStore::None => None,
+    })
 }
 
 pub(super) fn describe(stored: Option<&Stored>) -> String {
