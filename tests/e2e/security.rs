@@ -26,8 +26,7 @@ async fn changes_arrive(mongo: &Mongo, uri: &str, more: &str) -> String {
     let shown = connector.get("/status").await.unwrap() + &connector.get("/metrics").await.unwrap();
     let ended = connector.terminate().await;
     assert!(!shown.contains(CANARY) && !ended.stderr.contains(CANARY), "{}", ended.stderr);
-    let source = lanes.events().next().unwrap().event["source"].as_str().unwrap().to_owned();
-    source
+    lanes.events().next().unwrap().event["source"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
