@@ -258,6 +258,11 @@ impl PipelineMetrics {
     /// A checkpoint was stored.
     pub fn checkpoint_stored(&self, at: Position, now: Instant) {
         self.0.checkpoint_writes.inc();
+        self.checkpoint_at(at, now);
+    }
+
+    /// A start after a crash would begin there: the sink's own records say so.
+    pub fn checkpoint_at(&self, at: Position, now: Instant) {
         self.0.checkpoint_timestamp.set(f64::from(at.t));
         *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }

@@ -1,6 +1,6 @@
 //! Turns what a pipeline does into metrics and status.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -18,16 +18,26 @@ pub struct Observed {
     budget: Budget,
     /// Records that are under way.
     records: AtomicUsize,
+    /// Whether what the sink acknowledges is the checkpoint.
+    sink_is_checkpoint: AtomicBool,
 }
 
 impl Observed {
     /// Watches a pipeline that has this budget.
     pub fn new(metrics: PipelineMetrics, status: StatusHandle, budget: Budget) -> Self {
-        Self { metrics, status, budget, records: AtomicUsize::new(0) }
+        Self {
+            metrics,
+            status,
+            budget,
+            records: AtomicUsize::new(0),
+            sink_is_checkpoint: AtomicBool::new(false),
+        }
     }
 
-    /// Sink and source are open; `source` is the replica set.
-    pub fn opened(&self, source: &str) {
+    /// Sink and source are open; `source` is the replica set. `sink_is_checkpoint` is whether nothing is stored beside the sink's own
+    /// records.
+    pub fn opened(&self, source: &str, sink_is_checkpoint: bool) {
+        self.sink_is_checkpoint.store(sink_is_checkpoint, Ordering::Relaxed);
         self.metrics.up(true);
         self.status.running(source);
     }
@@ -93,6 +103,11 @@ impl Monitor for Observed {
         let before = self.records.fetch_sub(durable.records, Ordering::Relaxed);
         self.in_flight(before.saturating_sub(durable.records));
         let lag = self.metrics.durable(durable);
+        if durable.records > 0 && self.sink_is_checkpoint.load(Ordering::Relaxed) {
+            let at = durable.end.position();
+            self.metrics.checkpoint_at(at, Instant::now());
+            self.status.update(|status| status.checkpoint = Some(at));
+        }
         self.status.update(|status| {
             status.position = Some(durable.end.position());
             status.events += u64::from(durable.counts.events());
@@ -120,6 +135,7 @@ mod tests {
     use super::Observed;
     use crate::error::{Error, ErrorKind};
     use crate::event::{Mark, Position};
+    use crate::format::{Addressing, Record, Route, To};
     use crate::metrics::Metrics;
     use crate::pipeline::{Budget, Counts, Durable, Monitor as _, RecordBatch};
     use crate::source::Chunk;
@@ -127,6 +143,18 @@ mod tests {
 
     fn mark(i: u32) -> Mark {
         Mark::Tail { at: Position::of_entry(7, i), term: None }
+    }
+
+    fn record() -> Record {
+        let route = Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1 };
+        Record {
+            route: Arc::new(route),
+            to: To::Line,
+            header: 0..0,
+            key: 0..0,
+            value: None,
+            at: mark(5).position(),
+        }
     }
 
     fn batch(i: u32, counts: Counts, bytes: &'static [u8]) -> RecordBatch {
@@ -172,7 +200,7 @@ mod tests {
     #[test]
     fn batches_are_counted_when_they_are_durable() {
         let (metrics, status, observed) = observed();
-        observed.opened("rs0");
+        observed.opened("rs0", false);
         observed.read(&Chunk { entries: 3, size: 300, ..Chunk::idle(mark(3)) });
         let first = batch(1, Counts { inserts: 2, deletes: 1, ..Counts::default() }, b"123456");
         observed.sent(&first);
@@ -202,6 +230,23 @@ mod tests {
     }
 
     #[test]
+    fn where_the_sink_is_the_checkpoint_its_acknowledgements_move_it() {
+        let (metrics, status, observed) = observed();
+        observed.opened("rs0", true);
+        let batch = RecordBatch { records: vec![record()], ..batch(5, Counts::default(), b"1") };
+        observed.sent(&batch);
+        observed.durable(&durable(&batch, Some(0)));
+        expect(
+            &metrics,
+            &[
+                r#"checkpoint_timestamp_seconds{sink="events"} 7"#,
+                r#"checkpoint_writes_total{sink="events"} 0"#,
+            ],
+        );
+        assert_eq!(status.get().checkpoint, Some(mark(5).position()));
+    }
+
+    #[test]
     fn nothing_more_to_read_is_no_lag() {
         let (metrics, status, observed) = observed();
         for (i, wall_ms) in [(1, Some(0)), (2, None)] {
@@ -216,11 +261,11 @@ mod tests {
     #[test]
     fn a_failed_attempt_is_counted_and_what_was_under_way_is_not() {
         let (metrics, status, observed) = observed();
-        observed.opened("rs0");
+        observed.opened("rs0", false);
         observed.sent(&batch(1, Counts { inserts: 9, ..Counts::default() }, b"1"));
         let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
         observed.retrying(&error);
-        observed.opened("rs0");
+        observed.opened("rs0", false);
         let again = batch(1, Counts { updates: 1, skipped: 2, ..Counts::default() }, b"1");
         observed.sent(&again);
         observed.durable(&durable(&again, Some(0)));

@@ -23,6 +23,8 @@ use crate::source::{Resume, Source};
 
 /// How often the oplog's oldest entry is looked up.
 const WINDOW_INTERVAL: Duration = Duration::from_secs(15);
+/// The same, until it is known for the first time.
+const FIRST_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long connections may take to end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -75,7 +77,6 @@ impl SinkAttempt {
         };
         opened();
         self.shared.starts.send_modify(|starts| starts.opened += 1);
-        self.watch.opened(&deployment.source);
         let grace = self.shared.config.pipeline.grace();
         tokio::select! {
             result = pipeline.run(stop) => result,
@@ -119,6 +120,7 @@ impl SinkAttempt {
             self.format.encoder(),
             config.on.unknown,
         );
+        self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {
             chunks,
             stage: Arc::new(stage),
@@ -154,13 +156,15 @@ impl SinkAttempt {
     /// How long the pipeline may stand still before its position falls off the oplog; looked up now and then. Never ends.
     async fn watch_window(&self, deployment: &Deployment) {
         loop {
-            if let (Ok(Some(oldest)), Some(at)) =
-                (oldest_entry(deployment.client()).await, self.watch.position())
+            let mut pause = FIRST_LOOK_INTERVAL;
+            if let (Some(at), Ok(Some(oldest))) =
+                (self.watch.position(), oldest_entry(deployment.client()).await)
             {
                 let seconds = u64::from(at.t.saturating_sub(oldest.t));
                 self.watch.oplog_window(Duration::from_secs(seconds));
+                pause = WINDOW_INTERVAL;
             }
-            tokio::time::sleep(WINDOW_INTERVAL).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }
