@@ -132,6 +132,12 @@ impl Error {
         Self { kind, what: what.into(), source: Some(source.into()) }
     }
 
+    /// The same, caused by an error of MongoDB's driver, whose own text repeats the command and the server's whole reply.
+    #[cfg(feature = "mongodb")]
+    pub fn mongodb(kind: ErrorKind, what: impl Into<String>, error: &mongodb::error::Error) -> Self {
+        Self::caused(kind, what, driver_words(error))
+    }
+
     /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -147,6 +153,25 @@ impl Error {
     pub fn within(mut self, place: impl fmt::Display) -> Self {
         self.what = format!("{place}: {}", self.what);
         self
+    }
+}
+
+/// What the driver or the server says, without the command and the documents that it says it of.
+#[cfg(feature = "mongodb")]
+fn driver_words(error: &mongodb::error::Error) -> String {
+    use mongodb::error::{ErrorKind as Kind, WriteFailure};
+    let before_documents = |message: &str| message.split(" {").next().unwrap_or_default().to_owned();
+    match error.kind.as_ref() {
+        Kind::Command(error) => {
+            format!("{} ({} {})", before_documents(&error.message), error.code, error.code_name)
+        }
+        Kind::Write(WriteFailure::WriteError(error)) => {
+            format!("{} ({})", before_documents(&error.message), error.code)
+        }
+        Kind::Write(WriteFailure::WriteConcernError(error)) => {
+            format!("{} ({} {})", before_documents(&error.message), error.code, error.code_name)
+        }
+        kind => kind.to_string(),
     }
 }
 

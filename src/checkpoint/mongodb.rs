@@ -51,13 +51,13 @@ impl MongoStore {
         })
     }
 
-    fn fault(&self, error: mongodb::error::Error) -> Error {
+    fn fault(&self, error: &mongodb::error::Error) -> Error {
         let kind = match error.kind.as_ref() {
             mongodb::error::ErrorKind::Command(command) if command.code == 13 => ErrorKind::Unauthorized,
             mongodb::error::ErrorKind::Authentication { .. } => ErrorKind::Unauthorized,
             _ => ErrorKind::StoreUnavailable,
         };
-        Error::caused(
+        Error::mongodb(
             kind,
             format!("the checkpoint in {} can't be read or written", self.collection.namespace()),
             error,
@@ -74,7 +74,7 @@ impl CheckpointStore for MongoStore {
                 .upsert(true)
                 .return_document(ReturnDocument::After)
                 .await
-                .map_err(|error| self.fault(error))?;
+                .map_err(|error| self.fault(&error))?;
             self.epoch = claimed.as_ref().and_then(|document| document.get_i64("epoch").ok());
             self.decode(claimed.as_ref())
         })
@@ -85,7 +85,7 @@ impl CheckpointStore for MongoStore {
             let filter = doc! { "_id": &self.pipeline, "epoch": self.epoch };
             let update = doc! { "$set": { "record": record::encode(stored) } };
             let result =
-                self.collection.update_one(filter, update).await.map_err(|error| self.fault(error))?;
+                self.collection.update_one(filter, update).await.map_err(|error| self.fault(&error))?;
             if result.matched_count == 1 {
                 return Ok(());
             }
@@ -106,7 +106,7 @@ impl CheckpointStore for MongoStore {
                 .collection
                 .find_one(doc! { "_id": &self.pipeline })
                 .await
-                .map_err(|error| self.fault(error))?;
+                .map_err(|error| self.fault(&error))?;
             self.decode(found.as_ref())
         })
     }

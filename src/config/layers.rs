@@ -54,7 +54,8 @@ impl Layer {
         let mut tables: Dict = toml::from_str(&text).map_err(|error| {
             // Not the error's own text: it shows the line, which may hold a password.
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            Error::new(ErrorKind::Config, format!("{place}: line {line}: {}", error.message()))
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            Error::new(ErrorKind::Config, format!("{place}: line {line}: {message}"))
         })?;
         if let Some(Value::Dict(_, sinks)) = tables.get_mut("sinks") {
             sinks.values_mut().for_each(pass_on);

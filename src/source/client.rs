@@ -1,9 +1,12 @@
 //! The connection to MongoDB: what deployment it is, and what its errors mean.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::error::{Error as DriverError, ErrorKind as DriverKind};
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{ClientOptions, ReadConcern, SelectionCriteria, ServerAddress};
 use mongodb::{Client, Database};
 
@@ -32,9 +35,7 @@ pub struct Deployment {
 impl Deployment {
     /// Connects, and makes sure that it is a replica set. Fails within seconds.
     pub async fn connect(uri: &str) -> Result<Self, Error> {
-        let mut options = ClientOptions::parse(uri)
-            .await
-            .map_err(|error| Error::caused(ErrorKind::Config, "mongodb.uri can't be used", error))?;
+        let mut options = ClientOptions::parse(uri).await.map_err(|error| unusable(&error))?;
         options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
         options.app_name.get_or_insert_with(|| "mongo-observer".to_owned());
@@ -80,15 +81,28 @@ impl Deployment {
     }
 }
 
+/// A connection string that can't be used. A name that can't be looked up may be known a moment later.
+fn unusable(error: &DriverError) -> Error {
+    let kind = match error.kind.as_ref() {
+        DriverKind::DnsResolve { .. } => ErrorKind::SourceUnavailable,
+        _ => ErrorKind::Config,
+    };
+    Error::mongodb(kind, "mongodb.uri can't be used", error)
+}
+
 fn client(options: &ClientOptions) -> Result<Client, Error> {
     Client::with_options(options.clone())
-        .map_err(|error| Error::caused(ErrorKind::Config, "mongodb.uri can't be used", error))
+        .map_err(|error| Error::mongodb(ErrorKind::Config, "mongodb.uri can't be used", &error))
 }
 
 fn direct(options: &ClientOptions, host: &str, timeout: Duration) -> Result<Client, Error> {
     let address = ServerAddress::parse(host).map_err(|error| {
-        Error::caused(ErrorKind::Internal, format!("the member name `{host}` can't be used"), error)
+        Error::mongodb(ErrorKind::Internal, format!("the member name `{host}` can't be used"), &error)
     })?;
+    client(&direct_options(options, address, timeout))
+}
+
+fn direct_options(options: &ClientOptions, address: ServerAddress, timeout: Duration) -> ClientOptions {
     let mut member = ClientOptions::default();
     member.hosts = vec![address];
     member.direct_connection = Some(true);
@@ -97,7 +111,7 @@ fn direct(options: &ClientOptions, host: &str, timeout: Duration) -> Result<Clie
     member.app_name.clone_from(&options.app_name);
     member.credential.clone_from(&options.credential);
     member.tls.clone_from(&options.tls);
-    client(&member)
+    member
 }
 
 /// The read preference of the URI, which the driver does not apply to commands by itself.
@@ -137,22 +151,19 @@ fn unsupported(hello: &Document, at: &str) -> Option<Error> {
 
 /// The driver only says that it found no member: asks each host directly what it is.
 async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
-    let general = fault(error, "no member of the replica set could be used");
+    let general = fault(&error, "finding a usable member of the replica set");
     if general.kind() != ErrorKind::SourceUnavailable {
         return general;
     }
-    let mut reason = None;
+    let mut silent = None;
     for host in &options.hosts {
-        let Ok(client) = direct(options, &host.to_string(), DIAGNOSIS_TIMEOUT) else { continue };
-        let answer = hello(&client).await;
-        client.shutdown().await;
-        let hello = match answer {
+        let hello = match ask(options, host).await {
             Ok(hello) => hello,
             Err(error) if matches!(*error.kind, DriverKind::Authentication { .. }) => {
-                return fault(error, "login");
+                return fault(&error, "login");
             }
             Err(error) => {
-                reason.get_or_insert_with(|| server_reason(&error.to_string()));
+                silent.get_or_insert(error);
                 continue;
             }
         };
@@ -169,16 +180,28 @@ async fn diagnose(options: &ClientOptions, error: DriverError) -> Error {
         }
         return general;
     }
-    let reason = reason.unwrap_or_else(|| "no answer".to_owned());
-    let what = format!("no MongoDB server answers at {}: {reason}", addresses(&options.hosts));
-    Error::new(ErrorKind::SourceUnavailable, what)
+    let what = format!("no MongoDB server answers at {}", addresses(&options.hosts));
+    silent.map_or(general, |error| Error::mongodb(ErrorKind::SourceUnavailable, what, &error))
 }
 
-/// What the driver says of the one server that it was asked to use: the innermost of its descriptions.
-fn server_reason(text: &str) -> String {
-    let text = text.rsplit("Error: ").next().unwrap_or(text);
-    let text = text.split(", labels").next().unwrap_or(text);
-    text.trim_start_matches("Kind: ").trim_end_matches([' ', '}', ']', ',']).to_owned()
+/// Asks one host what it is. The error is what went wrong with the connection: the driver's own only says that the time is up.
+async fn ask(options: &ClientOptions, host: &ServerAddress) -> Result<Document, DriverError> {
+    let failure = Arc::new(Mutex::new(None));
+    let note = Arc::clone(&failure);
+    let mut options = direct_options(options, host.clone(), DIAGNOSIS_TIMEOUT);
+    options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+        if let SdamEvent::ServerHeartbeatFailed(event) = event {
+            *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(event.failure);
+        }
+    }));
+    let client = Client::with_options(options)?;
+    let answer = hello(&client).await;
+    client.shutdown().await;
+    let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    answer.map_err(|error| match *error.kind {
+        DriverKind::ServerSelection { .. } => failure.unwrap_or(error),
+        _ => error,
+    })
 }
 
 fn addresses(hosts: &[ServerAddress]) -> String {
@@ -225,7 +248,7 @@ async fn server_version(client: &Client) -> Option<String> {
 
 /// What is majority-committed now, on the member that answers. Not the newest entry: there may still be holes before it.
 pub(super) async fn majority_point(client: &Client) -> Result<Mark, Error> {
-    let hello = hello(client).await.map_err(|error| fault(error, "reading the majority point"))?;
+    let hello = hello(client).await.map_err(|error| fault(&error, "reading the majority point"))?;
     let optime = hello.get_document("lastWrite").and_then(|last| last.get_document("majorityOpTime"));
     let found =
         optime.ok().and_then(|optime| Some((optime.get_timestamp("ts").ok()?, optime.get_i64("t").ok())));
@@ -260,7 +283,7 @@ pub(super) async fn first_entry(
         Some(criteria) => find.selection_criteria(criteria).await,
         None => find.await,
     };
-    let found = found.map_err(|error| fault(error, "reading the oplog"))?;
+    let found = found.map_err(|error| fault(&error, "reading the oplog"))?;
     Ok(found.and_then(|entry| {
         let entry = RawDoc::new(entry.as_bytes()).ok()?;
         let (t, i) = entry.get("ts")?.as_timestamp()?;
@@ -298,12 +321,14 @@ pub async fn window(deployment: &Deployment) -> Result<Window, Error> {
 }
 
 /// What an error of the driver means for us. `doing` says what failed.
-pub(super) fn fault(error: DriverError, doing: &str) -> Error {
+pub(super) fn fault(error: &DriverError, doing: &str) -> Error {
     let kind = match error.kind.as_ref() {
-        DriverKind::Authentication { .. } => ErrorKind::Unauthorized,
+        DriverKind::Authentication { .. } => {
+            return Error::mongodb(ErrorKind::Unauthorized, "MongoDB: login failed", error);
+        }
         DriverKind::Command(command) => match command.code {
             13 if command.message.contains("oplog") || doing.contains("oplog") => {
-                return Error::caused(
+                return Error::mongodb(
                     ErrorKind::Unauthorized,
                     "the MongoDB user may not read local.oplog.rs: grant it `find` on that collection",
                     error,
@@ -312,12 +337,10 @@ pub(super) fn fault(error: DriverError, doing: &str) -> Error {
             13 | 18 | 8000 => ErrorKind::Unauthorized,
             _ => ErrorKind::SourceUnavailable,
         },
-        DriverKind::InvalidTlsConfig { .. }
-        | DriverKind::InvalidArgument { .. }
-        | DriverKind::DnsResolve { .. } => ErrorKind::Config,
+        DriverKind::InvalidTlsConfig { .. } | DriverKind::InvalidArgument { .. } => ErrorKind::Config,
         _ => ErrorKind::SourceUnavailable,
     };
-    Error::caused(kind, format!("MongoDB: {doing} failed"), error)
+    Error::mongodb(kind, format!("MongoDB: {doing} failed"), error)
 }
 
 #[cfg(test)]

@@ -179,7 +179,9 @@ fn piece(path: &Path, last: Position) -> PathBuf {
 fn pieces(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let entries = std::fs::read_dir(folder).map_err(|error| local(folder, "can't be listed", error))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        Error::caused(ErrorKind::Local, format!("folder {} can't be listed", folder.display()), error)
+    })?;
     let mut pieces: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .filter(|entry| {

@@ -171,7 +171,7 @@ impl Tail {
         };
         let opened =
             tokio::time::timeout(self.settings.margin, find.batch()).await.map_err(|_| self.silent())?;
-        self.cursor = Some(opened.map_err(|error| client::fault(error, "opening the oplog"))?);
+        self.cursor = Some(opened.map_err(|error| client::fault(&error, "opening the oplog"))?);
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Tail {
             Ok(None) => {
                 Err(Error::new(ErrorKind::SourceUnavailable, "MongoDB ended the cursor on the oplog"))
             }
-            Err(error) => Err(client::fault(error, "reading the oplog")),
+            Err(error) => Err(client::fault(&error, "reading the oplog")),
         }
     }
 
