@@ -191,7 +191,8 @@ async fn ask(options: &ClientOptions, host: &ServerAddress) -> Result<Document, 
     let mut options = direct_options(options, host.clone(), DIAGNOSIS_TIMEOUT);
     options.sdam_event_handler = Some(EventHandler::callback(move |event| {
         if let SdamEvent::ServerHeartbeatFailed(event) = event {
-            *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(event.failure);
+            // The first one: a later one may only say that the client is being closed.
+            note.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(event.failure);
         }
     }));
     let client = Client::with_options(options)?;
