@@ -171,6 +171,11 @@ impl Board {
         StatusHandle(sender)
     }
 
+    /// The entry of a sink, to wait for its changes.
+    pub fn watch(&self, sink: &str) -> Option<watch::Receiver<PipelineStatus>> {
+        self.pipelines.iter().find(|entry| entry.sink == sink).map(|entry| entry.status.clone())
+    }
+
     /// Everything, as it is now.
     pub fn report(&self) -> Report {
         let pipelines: Vec<PipelineReport> = self

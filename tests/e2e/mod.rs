@@ -12,6 +12,7 @@ mod broker;
 mod crash;
 mod cursor;
 mod delivery;
+mod demo;
 mod failover;
 mod limits;
 mod quiet;

@@ -7,7 +7,6 @@ mod writes;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,12 +21,17 @@ use crate::connector::Connector;
 use crate::error::{Error, ErrorKind};
 use crate::servers::{Mongo, ServerError};
 use crate::source::client::{Deployment, window};
-use crate::status::{Board, PipelineStatus, State};
+use crate::status::{PipelineStatus, State};
 
 /// How often the running count is shown.
 const TICK: Duration = Duration::from_secs(1);
+/// The sink's name.
+const SINK: &str = "demo";
 /// How long the last events may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the pipeline is doing.
+type Status = tokio::sync::watch::Receiver<PipelineStatus>;
 
 pub(super) async fn demo(args: &Demo) -> Result<ExitCode, Error> {
     let stop = signals::stop()?;
@@ -62,7 +66,7 @@ async fn start(sink: DemoSink) -> Result<(Mongo, Broker), Error> {
 /// Runs the connector and the writes beside it, and sums up.
 async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationToken) -> Result<(), Error> {
     let connector = Connector::new(config(mongo, broker)?)?;
-    let board = connector.board();
+    let status = connector.board().watch(SINK).expect("the demo's sink is configured");
     let (end, reading) = (CancellationToken::new(), CancellationToken::new());
     let ended = end.clone();
     let mut running = tokio::spawn(async move { connector.run(&ended).await });
@@ -70,7 +74,7 @@ async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationTo
 
     let (began, uri) = (Instant::now(), mongo.uri());
     let scene = async {
-        opened(&board).await;
+        reached(&status, |status| status.state == State::Running).await?;
         eprintln!("-- writing to the collection shop.orders for {} s; Ctrl-C ends it earlier", args.seconds);
         let until = stop.child_token();
         let clock = until.clone();
@@ -81,10 +85,10 @@ async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationTo
         });
         let written = tokio::select! {
             written = writes::write(&uri, &until) => written?,
-            () = tick(&board, began) => unreachable!("it never ends"),
+            () = tick(&status, began) => unreachable!("it never ends"),
         };
         timer.abort();
-        arrived(&uri, &board).await?;
+        arrived(&uri, &status).await?;
         Ok::<Written, Error>(written)
     };
     let written = tokio::select! {
@@ -95,7 +99,7 @@ async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationTo
     let _ = running.await;
     reading.cancel();
     let read_back = reader.await.unwrap_or(Ok(None))?;
-    summary(&written, &one(&board), read_back, began.elapsed());
+    summary(&written, &status.borrow().clone(), read_back, began.elapsed());
     Ok(())
 }
 
@@ -105,28 +109,25 @@ fn config(mongo: &Mongo, broker: &Broker) -> Result<Config, Error> {
         ("source.include".to_owned(), "shop.*".to_owned()),
         ("http.listen".to_owned(), String::new()),
     ];
-    keys.extend(broker.settings().into_iter().map(|(key, value)| (format!("sinks.demo.{key}"), value)));
+    keys.extend(broker.settings().into_iter().map(|(key, value)| (format!("sinks.{SINK}.{key}"), value)));
     let flags: Vec<Override> =
         keys.into_iter().map(|(key, value)| Override { flag: "the demo's".to_owned(), key, value }).collect();
     Config::load(None, std::iter::empty::<(OsString, OsString)>(), &flags)
 }
 
-fn one(board: &Board) -> PipelineStatus {
-    board.report().pipelines.into_iter().next().map(|pipeline| pipeline.status).unwrap_or_default()
-}
-
-/// Waits until sink and source are open: what is written before would not be seen.
-async fn opened(board: &Board) {
-    while one(board).state != State::Running {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// Waits until the pipeline has come that far, but not for ever.
+async fn reached(status: &Status, there: impl FnMut(&PipelineStatus) -> bool) -> Result<(), Error> {
+    match tokio::time::timeout(PATIENCE, status.clone().wait_for(there)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Error::new(ErrorKind::SinkUnavailable, "the pipeline did not get on in time")),
     }
 }
 
 /// Shows the running count, for ever.
-async fn tick(board: &Arc<Board>, began: Instant) {
+async fn tick(status: &Status, began: Instant) {
     loop {
         tokio::time::sleep(TICK).await;
-        let status = one(board);
+        let status = status.borrow().clone();
         eprintln!(
             "-- {:>2} s: {} events, lag {}",
             began.elapsed().as_secs(),
@@ -137,22 +138,13 @@ async fn tick(board: &Arc<Board>, began: Instant) {
 }
 
 /// Waits until everything that is majority-committed now was acknowledged.
-async fn arrived(uri: &str, board: &Board) -> Result<(), Error> {
+async fn arrived(uri: &str, status: &Status) -> Result<(), Error> {
     let deployment = Deployment::connect(uri).await?;
-    let newest = window(&deployment).await.map(|window| window.newest);
+    let newest = window(&deployment).await.map(|window| window.newest.timestamp());
     deployment.shutdown().await;
     let newest = newest?;
-    let deadline = Instant::now() + PATIENCE;
-    while one(board).position.is_none_or(|position| position.timestamp() < newest.timestamp()) {
-        if Instant::now() > deadline {
-            return Err(Error::new(
-                ErrorKind::SinkUnavailable,
-                "the last events were not acknowledged in time",
-            ));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
+    let behind = |status: &PipelineStatus| status.position.is_some_and(|at| at.timestamp() >= newest);
+    reached(status, behind).await
 }
 
 fn summary(written: &Written, status: &PipelineStatus, read_back: Option<u64>, took: Duration) {
