@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Configured;
 use super::load;
-use crate::config::Config;
+use crate::config::{Config, Store};
 use crate::connector::{open_sink, store};
 use crate::error::Error;
 use crate::source::client::{self, Deployment};
@@ -34,8 +34,11 @@ pub(super) async fn check(args: &Configured) -> Result<ExitCode, Error> {
                 continue;
             }
         };
-        if let Some(found) = lines.look(&what, sink.check()).await {
-            lines.ok(&what, &found);
+        match lines.look(&what, sink.check()).await {
+            Some(found) => lines.ok(&what, &found),
+            // A checkpoint that is kept there can't be seen, either.
+            None if config.checkpoint.store == Store::Sink => continue,
+            None => {}
         }
         let Some(deployment) = &deployment else { continue };
         let what = format!("checkpoint {name}");

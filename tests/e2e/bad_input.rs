@@ -1,182 +1,347 @@
-//! What can't work is said at once: one line that names what, where and what to do, and the exit code.
+//! What operators get wrong: each ends soon, with one line that says what is wrong, where, and what to do about it.
 
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use mongo_observer::servers::Mongo;
-use mongodb::bson::doc;
-use tokio::time::Instant;
+use mongodb::bson::{Document, doc};
 
 use super::harness::{
-    Ended, Installation, file_sink, kafka, kafka_sink, mongo, nats, nats_sink, source, source_of,
+    Ended, Installation, PATIENCE, client, file_sink, kafka, kafka_sink, mongo, nats, nats_sink, source,
+    source_of,
 };
 
-/// Longer than any of this takes, shorter than anybody's patience.
-const SECONDS: Duration = Duration::from_secs(25);
+/// No mistake takes longer to be reported, attempts to connect and all.
+const SOON: Duration = Duration::from_secs(20);
 
-async fn run(config: &str) -> Ended {
-    let installation = Installation::new(config);
+/// An address where nothing listens.
+const NOWHERE: &str = "127.0.0.1:1";
+
+const STDOUT: &str = "[sinks.out]\ntype = \"stdout\"\n";
+
+/// A configuration that can't work: the exit code, and what the line has to say.
+struct Mistake {
+    what: &'static str,
+    config: String,
+    code: i32,
+    says: Vec<String>,
+}
+
+impl Mistake {
+    fn new(what: &'static str, config: impl Into<String>, code: i32, says: &[&str]) -> Self {
+        let says = says.iter().map(|words| (*words).to_owned()).collect();
+        Self { what, config: config.into(), code, says }
+    }
+
+    /// Starts the connector and compares what it says with what it should say.
+    async fn is_explained(&self) {
+        let installation = Installation::new(&self.config);
+        let (ended, took) = timed(&installation, &["run", "--http-listen", "127.0.0.1:0"]).await;
+        self.assert_explained(ended.failed_with(self.code), took);
+        assert_eq!(ended.stdout, "", "{}", self.what);
+    }
+
+    fn assert_explained(&self, line: &str, took: Duration) {
+        // Neither a server's reply nor a command is repeated.
+        assert!(line.len() < 500 && !line.contains("RawDocument"), "{}: {line}", self.what);
+        for words in &self.says {
+            assert!(line.contains(words), "{}: `{words}` is not in: {line}", self.what);
+        }
+        assert!(took < SOON, "{}: took {took:?}", self.what);
+    }
+
+    /// `check` says the same in the line of what failed, which begins with `failed  {of}: `.
+    async fn is_found_by_check(&self, of: &str) {
+        let (ended, took) = timed(&Installation::new(&self.config), &["check"]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{}: {ended:?}", self.what);
+        let failed: Vec<_> = ended.stdout.lines().filter(|line| !line.starts_with("ok ")).collect();
+        assert!(!failed.is_empty() && failed.iter().all(|line| line.starts_with("failed  ")), "{ended:?}");
+        let line = failed.iter().find(|line| line.starts_with(&format!("failed  {of}: ")));
+        self.assert_explained(line.unwrap_or_else(|| panic!("{}: {ended:?}", self.what)), took);
+    }
+}
+
+async fn timed(installation: &Installation, args: &[&str]) -> (Ended, Duration) {
     let began = Instant::now();
-    let ended = installation.ended(&["run", "--http-listen", "127.0.0.1:0"]).await;
-    assert!(began.elapsed() < SECONDS, "it took {:?}: {ended:?}", began.elapsed());
-    ended
+    (installation.ended(args).await, began.elapsed())
 }
 
-/// Fails with that code, and the line says all of that.
-#[track_caller]
-fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
-    let line = ended.failed_with(code);
-    for word in words {
-        assert!(line.contains(word), "`{word}` is missing in: {line}");
-    }
-}
-
-/// A port on which nobody listens.
-fn dead_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+async fn all_are_explained(mistakes: &[Mistake]) {
+    join_all(mistakes.iter().map(Mistake::is_explained)).await;
 }
 
 #[tokio::test]
-async fn a_mistake_in_the_configuration_is_named_with_its_place_and_its_remedy() {
-    let uri = mongo().await.uri();
-    let with = |line: &str| format!("mongodb.uri = {uri:?}\n{line}\n{}", file_sink());
-    let cases = [
-        (with("source.inclde = [\"shop.*\"]"), vec!["config.toml", "source.inclde", "include"]),
-        (with("source.include = [\"orders\"]"), vec!["source.include", "database.collection"]),
-        (with("source.start = \"yesterday\""), vec!["source.start", "earliest"]),
-        (with("pipeline.budget_bytes = \"much\""), vec!["pipeline.budget_bytes"]),
-        ("[sinks.a]\ntype = \"redis\"\n".to_owned(), vec!["sinks.a.type", "redis", "kafka"]),
-        ("[source]\nstart = \"now\"\n".to_owned(), vec!["[sinks."]),
-        (
-            "[sinks.a]\ntype = \"kafka\"\nlibrdkafka = { acks = \"1\" }\n".to_owned(),
-            vec!["sinks.a.librdkafka.\"acks\""],
+async fn a_configuration_that_cant_be_meant_is_refused_before_anything_is_tried() {
+    let pipeline = |line: &str| format!("{line}\n{STDOUT}");
+    all_are_explained(&[
+        Mistake::new(
+            "a key with a typo",
+            pipeline("[source]\ninclde = [\"shop.*\"]"),
+            2,
+            &["config.toml", "`source.inclde`", "did you mean `include`?"],
         ),
-        (
-            "[sinks.a]\ntype = \"nats\"\nreplicas = 9\n".to_owned(),
-            vec!["sinks.a.replicas", "between 1 and 5"],
+        Mistake::new(
+            "a sink's key with a typo",
+            "[sinks.events]\ntype = \"kafka\"\nbootstrap_server = \"a:1\"\n",
+            2,
+            &["config.toml", "`sinks.events.bootstrap_server`", "did you mean `bootstrap_servers`?"],
         ),
-        ("[sinks.a]\ntype = \"stdout\"\n[".to_owned(), vec!["config.toml"]),
-    ];
-    for (config, words) in cases {
-        assert_says(&run(&config).await, 2, &words);
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_has_no_oplog_is_called_what_it_is() {
-    // GIVEN a server of its own, one whose set was not initiated, and a set of another name
-    let alone = Mongo::builder().standalone(true).start().await.unwrap();
-    let of_itself = format!("mongodb://{}/", alone.hosts()[0]);
-    let of_a_set = format!("mongodb://{}/?replicaSet=rs0", alone.hosts()[0]);
-    let misnamed = mongo().await.uri().replace("replicaSet=rs0", "replicaSet=rs7");
-    for (uri, code, words) in [
-        (of_itself, 1, ["standalone", "--replSet"]),
-        (of_a_set, 1, ["standalone", "--replSet"]),
-        (misnamed, 2, ["`rs0`", "`rs7`"]),
-        (
-            format!("mongodb://127.0.0.1:{}/?replicaSet=rs0", dead_port()),
-            1,
-            ["no MongoDB server answers", "127.0.0.1"],
+        Mistake::new(
+            "a table with a typo",
+            pipeline("[mongo]\nuri = \"mongodb://a\""),
+            2,
+            &["config.toml", "`mongo`", "did you mean `mongodb`?"],
         ),
-    ] {
-        let config = format!("retry.startup_ms = 1000\n{}{}", source_of(&uri, "shop"), file_sink());
-        // WHEN it is read, THEN it is called what it is
-        assert_says(&run(&config).await, code, &words);
-    }
-}
-
-#[tokio::test]
-async fn a_user_without_rights_and_a_wrong_password_are_told_apart() {
-    // GIVEN a set with users, one of whom may read everything but the oplog
-    let mongo = Mongo::builder().keyfile_auth(true).start().await.unwrap();
-    let admin = mongo.client().await.unwrap().database("admin");
-    let roles = doc! { "createUser": "reader", "pwd": "pw", "roles": ["readAnyDatabase"] };
-    admin.run_command(roles).await.unwrap();
-    let host = &mongo.hosts()[0];
-    for (user, words) in [
-        ("reader:pw", vec!["may not read local.oplog.rs", "find"]),
-        ("reader:wrong", vec!["credentials"]),
-        ("nobody:pw", vec!["credentials"]),
-    ] {
-        let uri = format!("mongodb://{user}@{host}/?replicaSet=rs0&authSource=admin");
-        let config = source_of(&uri, "shop") + &file_sink();
-        // WHEN such a user is configured, THEN that is said, and the password is not
-        let ended = run(&config).await;
-        assert_says(&ended, 1, &words);
-        assert!(!ended.stderr.contains("wrong"), "{}", ended.stderr);
-    }
-}
-
-#[tokio::test]
-async fn a_broker_that_is_not_there_is_named_within_seconds() {
-    let (mongo, port) = (mongo().await, dead_port());
-    let head = source(mongo, "dead");
-    let kafka = format!("[sinks.a]\ntype = \"kafka\"\nbootstrap_servers = \"127.0.0.1:{port}\"\n");
-    let nats = format!("[sinks.a]\ntype = \"nats\"\nservers = \"nats://127.0.0.1:{port}\"\n");
-    let address = format!("127.0.0.1:{port}");
-    let (kafka, nats) = (head.clone() + &kafka, head + &nats);
-    let (kafka, nats) = tokio::join!(run(&kafka), run(&nats));
-    assert_says(&kafka, 1, &["sink `a`", "no Kafka broker answers", &address]);
-    assert_says(&nats, 1, &["sink `a`", "NATS", &address]);
-}
-
-#[tokio::test]
-async fn a_place_that_may_not_be_made_and_one_that_can_not_be_written_stop_the_connector() {
-    // GIVEN sinks that may not make what is missing, and a change
-    let (mongo, kafka, nats) = (mongo().await, kafka().await, nats().await);
-    let head = source(mongo, "places") + "source.start = \"earliest\"\n";
-    let client = mongo.client().await.unwrap();
-    client.database("places").collection("a").insert_one(doc! {}).await.unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = format!("http.listen = {:?}\n", taken.local_addr().unwrap().to_string());
-    for (tables, words) in [
-        (
-            kafka_sink(kafka, "places", 1) + "create_topics = false\n",
-            vec!["places.places.a", "does not exist", "sinks.kafka.create_topics = true"],
+        Mistake::new(
+            "an unknown type of sink",
+            "[sinks.events]\ntype = \"kafak\"\n",
+            2,
+            &["config.toml", "`sinks.events.type`", "did you mean `kafka`?"],
         ),
-        (
-            nats_sink(nats, "places") + "create_stream = false\n",
-            vec!["no stream places", "create_stream", "places.>"],
+        Mistake::new(
+            "a sink without a type",
+            "[sinks.events]\nprefix = \"a\"\n",
+            2,
+            &["config.toml", "`sinks.events.type` is missing", "kafka, nats, stdout or file"],
         ),
-        ("[sinks.f]\ntype = \"file\"\npath = \"/\"\n".to_owned(), vec!["sink `f`"]),
-        (
-            "checkpoint.store = \"file\"\ncheckpoint.path = \"/none/such\"\n[sinks.o]\ntype = \"stdout\"\n"
-                .to_owned(),
-            vec!["/none/such"],
+        Mistake::new("no sinks", "[source]\nstart = \"now\"\n", 2, &["no sink", "add a table [sinks."]),
+        Mistake::new(
+            "a text for a number",
+            pipeline("[pipeline]\nheartbeat_ms = \"soon\""),
+            2,
+            &["config.toml", "`pipeline.heartbeat_ms` must be a whole number", "`soon`"],
         ),
-    ] {
-        assert_says(&run(&(head.clone() + &tables)).await, 1, &words);
-    }
-    let installation = Installation::new(&(head + &listen + &file_sink()));
-    assert_says(&installation.ended(&["run"]).await, 1, &["http.listen", "127.0.0.1"]);
+        Mistake::new("no TOML", pipeline("[source\nstart = 1"), 2, &["config.toml", "line 1"]),
+    ])
+    .await;
 }
 
 #[tokio::test]
-async fn check_looks_at_everything_and_fails_with_what_is_wrong() {
-    let (mongo, port) = (mongo().await, dead_port());
-    let good = Installation::new(&(source(mongo, "check") + &file_sink()));
-    let checked = good.ended(&["check"]).await;
-    assert!(checked.succeeded().lines().all(|line| line.starts_with("ok ")), "{checked:?}");
-
-    let nats = format!("[sinks.n]\ntype = \"nats\"\nservers = \"nats://127.0.0.1:{port}\"\n");
-    let bad = Installation::new(&(source(mongo, "check") + &file_sink() + &nats)).ended(&["check"]).await;
-    assert_eq!(bad.code, Some(1));
-    let failed: Vec<_> = bad.stdout.lines().filter(|line| line.starts_with("failed ")).collect();
-    assert_eq!(failed.len(), 1, "{bad:?}");
-    assert!(failed[0].contains("sink n") && failed[0].contains("NATS"), "{bad:?}");
-    assert!(bad.stdout.lines().filter(|line| line.starts_with("ok ")).count() >= 4, "{bad:?}");
+async fn a_value_that_cant_work_is_refused_with_its_key_before_anything_is_tried() {
+    let pipeline = |line: &str| format!("{line}\n{STDOUT}");
+    let uri = |rest: &str| pipeline(&format!("mongodb.uri = \"mongodb://{NOWHERE}/{rest}\""));
+    all_are_explained(&[
+        Mistake::new(
+            "a pattern that is no namespace",
+            pipeline("source.include = [\"shop\"]"),
+            2,
+            &["source.include", "`shop`", "`database.*`"],
+        ),
+        Mistake::new(
+            "a pattern that is no regular expression",
+            pipeline("source.exclude = [\"/(/\"]"),
+            2,
+            &["source.exclude", "`/(/`", "not a regular expression"],
+        ),
+        Mistake::new(
+            "a database that is never captured",
+            pipeline("source.include = [\"admin.*\"]"),
+            2,
+            &["source.include", "`admin.*`", "never captured"],
+        ),
+        Mistake::new(
+            "a setting that librdkafka does not know",
+            "[sinks.k]\ntype = \"kafka\"\nlibrdkafka.\"linger.msec\" = 5\n",
+            2,
+            &["sinks.k.librdkafka.\"linger.msec\"", "no such setting"],
+        ),
+        Mistake::new(
+            "a connection string that is none",
+            pipeline("mongodb.uri = \"127.0.0.1:27017\""),
+            2,
+            &["mongodb.uri", "no scheme"],
+        ),
+        Mistake::new(
+            "an option that connection strings don't have",
+            uri("?replicaset=rs0&tls=maybe"),
+            2,
+            &["mongodb.uri", "tls"],
+        ),
+        Mistake::new(
+            "an authority that can't be read",
+            uri("?tls=true&tlsCAFile=/none/such.pem"),
+            2,
+            &["mongodb.uri", "/none/such.pem", "No such file"],
+        ),
+        Mistake::new(
+            "a password file that can't be read",
+            pipeline("mongodb.username = \"me\"\nmongodb.password_file = \"none-such\""),
+            2,
+            &["mongodb.password_file", "none-such", "No such file"],
+        ),
+    ])
+    .await;
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_can_not_be_meant_is_bad_usage() {
-    let mongo = mongo().await;
-    let installation = Installation::new(&(source(mongo, "usage") + &file_sink()));
-    for args in [
-        &["checkpoint", "set", "yesterday"][..],
-        &["checkpoint", "set", "7-8", "--sink", "other"],
-        &["checkpoint", "show", "--sink", "other"],
-    ] {
-        let ended = installation.ended(args).await;
+async fn a_position_that_is_none_is_refused_by_the_command_line() {
+    let installation = Installation::new(STDOUT);
+    for position in ["yesterday", "1700000000", "7abc"] {
+        let (ended, took) = timed(&installation, &["checkpoint", "set", position]).await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(!ended.stderr.is_empty());
+        let line = ended.stderr.lines().next().unwrap();
+        assert!(line.contains(position) && line.contains("<POSITION>"), "{line}");
+        assert!(took < SOON, "{took:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_an_oplog_and_a_set_of_another_name_are_told_apart() {
+    // GIVEN a standalone server, one whose set was never initiated, and a set that works
+    let standalone = Mongo::builder().standalone(true).start();
+    let uninitiated = Mongo::builder().standalone(true).arg("--replSet").arg("rs0").start();
+    let (standalone, uninitiated) = futures::try_join!(standalone, uninitiated).unwrap();
+    let set = mongo().await;
+    let host = |mongo: &Mongo| mongo.hosts()[0].clone();
+    let plain = |host: &str, rest: &str| source_of(&format!("mongodb://{host}/{rest}"), "a") + STDOUT;
+    let mistakes = [
+        Mistake::new(
+            "a standalone server",
+            plain(&host(&standalone), ""),
+            1,
+            &[&host(&standalone), "is a standalone mongod", "--replSet", "rs.initiate()"],
+        ),
+        Mistake::new(
+            "a standalone server, where a set is asked for",
+            plain(&host(&standalone), "?replicaSet=rs0"),
+            1,
+            &[&host(&standalone), "is a standalone mongod", "rs.initiate()"],
+        ),
+        Mistake::new(
+            "a set that was not initiated",
+            plain(&host(&uninitiated), "?replicaSet=rs0"),
+            1,
+            &[&host(&uninitiated), "not initiated", "rs.initiate()"],
+        ),
+        Mistake::new(
+            "a set that was not initiated, asked directly",
+            plain(&host(&uninitiated), "?directConnection=true"),
+            1,
+            &[&host(&uninitiated), "not initiated", "rs.initiate()"],
+        ),
+        Mistake::new(
+            "another set's name",
+            plain(&host(set), "?replicaSet=rs9"),
+            2,
+            &[&host(set), "`rs0`", "`rs9`", "mongodb.uri"],
+        ),
+    ];
+    // WHEN the connector starts THEN it says which of them it met
+    let checks = [0, 2, 4].map(|index| mistakes[index].is_found_by_check("mongodb"));
+    futures::join!(all_are_explained(&mistakes), join_all(checks));
+}
+
+#[tokio::test]
+async fn who_may_not_log_in_or_not_read_the_oplog_is_told_so() {
+    // GIVEN a set that asks for credentials, and a user who may read everything but the oplog
+    let mongo = Mongo::builder().keyfile_auth(true).start().await.unwrap();
+    let admin = client(&mongo).await.database("admin");
+    let user = doc! { "createUser": "reader", "pwd": "letmein", "roles": ["readAnyDatabase"] };
+    admin.run_command(user).await.unwrap();
+    let host = &mongo.hosts()[0];
+    let log_in = |credentials: &str| {
+        source_of(&format!("mongodb://{credentials}{host}/?replicaSet=rs0"), "a") + STDOUT
+    };
+    let mistakes = [
+        Mistake::new(
+            "a user who may not read the oplog",
+            log_in("reader:letmein@"),
+            1,
+            &["local.oplog.rs", "`find`", "grant"],
+        ),
+        Mistake::new(
+            "a wrong password",
+            log_in("reader:guessed@"),
+            1,
+            &["MongoDB", "uthentication failed", "credentials"],
+        ),
+        Mistake::new("nobody", log_in(""), 1, &["local.oplog.rs", "requires authentication", "credentials"]),
+    ];
+    // WHEN the connector starts THEN it says what is missing, and never the password
+    all_are_explained(&mistakes).await;
+    mistakes[0].is_found_by_check("oplog").await;
+    mistakes[1].is_found_by_check("mongodb").await;
+}
+
+#[tokio::test]
+async fn servers_that_are_not_there_are_named_within_seconds() {
+    let here = source(mongo().await, "dead");
+    let kafka = format!("[sinks.k]\ntype = \"kafka\"\nbootstrap_servers = \"{NOWHERE}\"\n");
+    let nats = format!("[sinks.n]\ntype = \"nats\"\nservers = \"nats://{NOWHERE}\"\n");
+    let mistakes = [
+        Mistake::new(
+            "no MongoDB",
+            source_of(&format!("mongodb://{NOWHERE}/?replicaSet=rs0"), "a") + STDOUT,
+            1,
+            &["no MongoDB server answers", NOWHERE, "Connection refused", "check that MongoDB runs"],
+        ),
+        Mistake::new(
+            "no Kafka",
+            here.clone() + &kafka,
+            1,
+            &["no Kafka broker answers", NOWHERE, "Connection refused", "check that"],
+        ),
+        Mistake::new(
+            "no NATS",
+            here + &nats,
+            1,
+            &["no NATS server answers", NOWHERE, "check that the sink runs"],
+        ),
+    ];
+    let checks = ["mongodb", "sink k", "sink n"];
+    let checks = mistakes.iter().zip(checks).map(|(mistake, of)| mistake.is_found_by_check(of));
+    futures::join!(all_are_explained(&mistakes), join_all(checks));
+}
+
+#[tokio::test]
+async fn places_that_cant_be_used_are_named() {
+    let (mongo, nats) = (mongo().await, nats().await);
+    let here = source(mongo, "places");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let mistakes = [
+        Mistake::new(
+            "a directory for a file",
+            here.clone() + "[sinks.file]\ntype = \"file\"\npath = \".\"\n",
+            1,
+            &["file .", "irectory"],
+        ),
+        Mistake::new(
+            "a folder that is not there",
+            here.clone() + "[sinks.file]\ntype = \"file\"\npath = \"none/such.jsonl\"\n",
+            1,
+            &["none", "No such file"],
+        ),
+        Mistake::new(
+            "a stream that is missing",
+            here.clone() + &nats_sink(nats, "absent") + "create_stream = false\n",
+            1,
+            &["absent", "create_stream"],
+        ),
+    ];
+    let checks = ["sink file", "sink file", "sink nats"];
+    let checks = mistakes.iter().zip(checks).map(|(mistake, of)| mistake.is_found_by_check(of));
+    futures::join!(all_are_explained(&mistakes), join_all(checks));
+
+    let port = Mistake::new("a port that is taken", "", 1, &["`http.listen`", &taken, "in use"]);
+    let installation = Installation::new(&(here + &file_sink()));
+    let (ended, took) = timed(&installation, &["run", "--http-listen", &taken]).await;
+    port.assert_explained(ended.failed_with(1), took);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_missing_stops_the_connector_where_it_may_not_create_it() {
+    // GIVEN a connector that runs, and may not create topics
+    let (mongo, kafka, db) = (mongo().await, kafka().await, "absent");
+    let config = source(mongo, db) + "checkpoint.store = \"file\"\n" + &kafka_sink(kafka, "absent", 1);
+    let installation = Installation::new(&(config + "create_topics = false\n"));
+    let connector = installation.run().await;
+    // WHEN something is written that has no topic
+    let began = Instant::now();
+    client(mongo).await.database(db).collection::<Document>("c").insert_one(doc! { "_id": 1 }).await.unwrap();
+    // THEN it ends, and says which
+    let ended = connector.ended_within(PATIENCE).await;
+    let says = ["sink `kafka`", "absent.absent.c", "does not exist", "sinks.kafka.create_topics"];
+    Mistake::new("a topic", "", 1, &says).assert_explained(ended.failed_with(1), began.elapsed());
 }

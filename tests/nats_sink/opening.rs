@@ -26,7 +26,7 @@ async fn a_missing_stream_is_not_created_against_the_settings() {
         words.contains("no stream MONGO") && words.contains("create it with the subjects mongo.>"),
         "{words}"
     );
-    assert!(sink.check().await.unwrap().contains("does not exist and `create_stream` is off"));
+    assert_eq!(sink.check().await.unwrap_err().to_string(), words);
 }
 
 #[tokio::test]

@@ -81,12 +81,10 @@ impl Nats {
         let server = format!("NATS {} at {}", connection.client.server_info().version, self.settings.servers);
         let name = &self.settings.stream;
         let Some(stream) = stream else {
-            let outlook = if self.settings.create_stream {
-                "and will be created"
-            } else {
-                "and `create_stream` is off"
-            };
-            return Ok(format!("{server}: the stream {name} does not exist {outlook}"));
+            if self.settings.create_stream {
+                return Ok(format!("{server}: the stream {name} does not exist and will be created"));
+            }
+            return Err(stream::missing(&self.settings));
         };
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let messages = stream.cached_info().state.messages;

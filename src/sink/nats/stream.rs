@@ -37,20 +37,26 @@ pub(crate) async fn find_or_create(
     }
     let name = &settings.stream;
     if !settings.create_stream {
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "there is no stream {name} in NATS at {}, and `create_stream` is off: create it with the subjects {}",
-                connection.servers(),
-                subjects(settings),
-            ),
-        ));
+        return Err(missing(settings));
     }
     let jetstream = connection.jetstream.clone();
     let stream = connection.answer(jetstream.create_stream(config(settings))).await?;
     let stream = stream.map_err(|error| errors::creating(name, error))?;
     tracing::info!(stream = name, "created the stream");
     Ok(stream)
+}
+
+/// There is none, and none may be created.
+pub(crate) fn missing(settings: &Settings) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "there is no stream {} in NATS at {}, and `create_stream` is off: create it with the subjects {}",
+            settings.stream,
+            settings.servers,
+            subjects(settings),
+        ),
+    )
 }
 
 /// Finds the stream and checks that it can be used; none if there is none.

@@ -20,14 +20,21 @@ use super::{PATIENCE, eventually};
 pub(crate) struct Installation {
     folder: TempDir,
     runs: std::cell::Cell<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Installation {
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let installation = Self { folder, runs: std::cell::Cell::default() };
+        let installation = Self { folder, runs: std::cell::Cell::default(), environment: Vec::new() };
         installation.configure(config);
         installation
+    }
+
+    /// The same, with an environment variable.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Replaces the configuration, for the next run.
@@ -77,7 +84,7 @@ impl Installation {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mongo-observer"));
         command.args(args).args(["--config", "config.toml"]).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 }

@@ -18,7 +18,7 @@ pub(super) use connector::{Connector, Ended, Installation};
 pub(super) use history::{History, majority_point};
 pub(super) use kafka::{delete_topics, read_kafka};
 pub(super) use lanes::{Lanes, Seen, read_file, read_lines};
-pub(super) use nats::read_nats;
+pub(super) use nats::{read_nats, read_nats_with};
 pub(super) use workload::{Load, Random, Workload};
 
 /// Far more than anything here takes on a busy machine.

@@ -10,7 +10,12 @@ use super::{Lanes, Seen};
 
 /// All messages of a stream, one lane. The message with which the operator moved a position says nothing.
 pub(crate) async fn read_nats(url: &str, stream: &str) -> Lanes {
-    let jetstream = jetstream::new(async_nats::connect(url).await.unwrap());
+    read_nats_with(async_nats::connect(url).await.unwrap(), stream).await
+}
+
+/// The same, with a client that the server lets in.
+pub(crate) async fn read_nats_with(client: async_nats::Client, stream: &str) -> Lanes {
+    let jetstream = jetstream::new(client);
     let stream = jetstream.get_stream(stream).await.unwrap();
     let state = &stream.cached_info().state;
     let last = state.last_sequence;
