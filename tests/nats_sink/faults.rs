@@ -15,6 +15,34 @@ async fn send_until_failure(opened: &mut Opened, from: u32, count: u32) -> Optio
     None
 }
 
+/// Writes the records 1 to `last` as the connector does: after each failure it opens the sink again and goes on behind the tail.
+/// Returns how often that was.
+async fn write_all(sink: &Nats, last: u32) -> usize {
+    let mut failures = 0;
+    loop {
+        let mut opened = match sink.open(None).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::SinkUnavailable, "{error}");
+                continue;
+            }
+        };
+        let next = match &opened.tail {
+            SinkTail::Empty => 1,
+            SinkTail::At(checkpoint) => checkpoint.at.i + 1,
+            other => panic!("{other:?}"),
+        };
+        if next > last {
+            return failures;
+        }
+        match send_until_failure(&mut opened, next, last + 1 - next).await {
+            Some(kind) => assert_eq!(kind, ErrorKind::SinkUnavailable),
+            None => return failures,
+        }
+        failures += 1;
+    }
+}
+
 #[tokio::test]
 async fn a_server_killed_under_load_loses_repeats_and_reorders_nothing() {
     const LAST: u32 = 30_000;
@@ -29,28 +57,43 @@ async fn a_server_killed_under_load_loses_repeats_and_reorders_nothing() {
             server.restart(0).await.unwrap();
         }
     };
-    let write = async {
-        let mut failures = 0;
-        loop {
-            let Ok(mut opened) = sink.open(None).await else { continue };
-            let next = match &opened.tail {
-                SinkTail::Empty => 1,
-                SinkTail::At(checkpoint) => checkpoint.at.i + 1,
-                other => panic!("{other:?}"),
-            };
-            if next > LAST {
-                return failures;
-            }
-            match send_until_failure(&mut opened, next, LAST + 1 - next).await {
-                Some(kind) => assert_eq!(kind, ErrorKind::SinkUnavailable),
-                None => return failures,
-            }
-            failures += 1;
-        }
-    };
-    let ((), failures) = tokio::join!(disturb, write);
+    let ((), failures) = tokio::join!(disturb, write_all(&sink, LAST));
     assert!(failures > 0, "the server was killed too late");
     assert_eq!(stored(&server).await, (1..=LAST).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_cluster_that_loses_the_leader_of_the_stream_loses_repeats_and_reorders_nothing() {
+    const LAST: u32 = 20_000;
+    let cluster = Server::builder().nodes(3).start().await.unwrap();
+    let sink = sink(Settings {
+        servers: cluster.urls().join(",").try_into().unwrap(),
+        replicas: 3,
+        ..settings(&cluster)
+    });
+    open(&sink).await;
+    let disturb = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let leader = leader(&cluster).await;
+        cluster.kill(leader).await;
+        cluster.restart(leader).await.unwrap();
+    };
+    let ((), failures) = tokio::join!(disturb, write_all(&sink, LAST));
+    assert!(failures > 0, "the leader was killed too late");
+    leader(&cluster).await;
+    assert_eq!(stored(&cluster).await, (1..=LAST).collect::<Vec<_>>());
+}
+
+/// Which server leads the stream; waits until one does.
+async fn leader(cluster: &Server) -> usize {
+    loop {
+        let client = async_nats::connect(cluster.urls());
+        let stream = jetstream::new(client.await.unwrap()).get_stream("MONGO").await;
+        let info = stream.ok().and_then(|stream| stream.cached_info().cluster.clone());
+        if let Some(name) = info.and_then(|cluster| cluster.leader) {
+            return name.strip_prefix("node-").unwrap().parse::<usize>().unwrap() - 1;
+        }
+    }
 }
 
 #[tokio::test]
