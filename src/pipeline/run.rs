@@ -19,6 +19,9 @@ use crate::source::ChunkStream;
 
 /// Chunks that are being prepared ahead of the one that is sent next.
 const PREPARED_MAX: usize = 8;
+/// What an operation takes at least, however small it is: its event's fields, and what a sink keeps for each record until it is
+/// acknowledged.
+const OP_BYTES: usize = 512;
 /// How long an attempt that has failed may take to store what it had achieved.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -164,8 +167,7 @@ async fn read(
 ) -> Result<(), Error> {
     while let Some(chunk) = chunks.try_next().await? {
         monitor.read(&chunk);
-        // Many tiny operations cost more than their bytes.
-        let hold = budget.take(chunk.size.max(64 * chunk.ops.len())).await;
+        let hold = budget.take(chunk.size.max(OP_BYTES * chunk.ops.len())).await;
         let stage = Arc::clone(&stage);
         let task =
             tokio::spawn(async move { Ok(RecordBatch { hold: Some(hold), ..stage.prepare(chunk).await? }) });

@@ -74,8 +74,27 @@ async fn a_reader_that_does_not_read_standard_output_costs_no_memory_and_no_even
     connector.kill().await;
 }
 
+/// Two hundred thousand documents of next to nothing: what is kept for each counts, not its bytes.
+async fn write_many(client: &Client, db: &str) {
+    let coll = client.database(db).collection::<Document>("large");
+    for batch in 0..20 {
+        coll.insert_many((batch * 10_000..(batch + 1) * 10_000).map(|number| doc! { "_id": number }))
+            .await
+            .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_stands_still_costs_no_memory_and_no_event() {
+    stands_still_and_comes_back(write_much).await;
+}
+
+#[tokio::test]
+async fn many_tiny_documents_behind_a_broker_that_stands_still_cost_no_memory_either() {
+    stands_still_and_comes_back(write_many).await;
+}
+
+async fn stands_still_and_comes_back(write: impl AsyncFnOnce(&Client, &str)) {
     // GIVEN a broker that stops to answer
     let mongo = Mongo::builder().oplog_mb(1024).start().await.unwrap();
     let kafka = Kafka::builder().start().await.unwrap();
@@ -88,7 +107,7 @@ async fn a_broker_that_stands_still_costs_no_memory_and_no_event() {
     connector.done(0, History::read(&client, start, "stalled").await.end()).await;
     kafka.pause(0).unwrap();
     // WHEN far more is written than the connector may hold
-    write_much(&client, "stalled").await;
+    write(&client, "stalled").await;
     stands_still(&connector).await;
     // THEN memory stays flat, and with the broker back everything comes
     assert_flat(&connector);

@@ -7,8 +7,8 @@ use mongo_observer::servers::Nats;
 use mongodb::bson::doc;
 
 use super::harness::{
-    History, Installation, Lanes, Workload, client, file_sink, kafka, kafka_sink, majority_point, mongo,
-    nats, nats_sink, read_file, read_kafka, read_nats, source,
+    History, Installation, Lanes, Workload, client, eventually, file_sink, kafka, kafka_sink, majority_point,
+    mongo, nats, nats_sink, read_file, read_kafka, read_nats, source,
 };
 
 /// Ends the connector under load with SIGTERM, several times: each time cleanly, and what comes next repeats nothing.
@@ -22,7 +22,16 @@ async fn ends_cleanly(db: &str, tables: &str, read: impl AsyncFnOnce(&Installati
     let load = Workload::new(&client, db, 41).start(Duration::from_millis(1)).await;
     let mut connector = Some(connector);
     for _ in 0..3 {
-        let ended = connector.take().expect("one runs").terminate().await;
+        // It is under load when the signal comes: the sink has taken much, and more follows.
+        let running = connector.take().expect("one runs");
+        let before = History::read(&client, start, db).await.operations.len();
+        let history = eventually("much was written", async || {
+            let history = History::read(&client, start, db).await;
+            (history.operations.len() > before + 50).then_some(history)
+        })
+        .await;
+        running.done(0, history.end()).await;
+        let ended = running.terminate().await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let last = ended.stderr.lines().last().unwrap();
         assert!(last.contains("stopped"), "{}", ended.stderr);
@@ -33,6 +42,7 @@ async fn ends_cleanly(db: &str, tables: &str, read: impl AsyncFnOnce(&Installati
     let connector = connector.expect("one runs");
     connector.done(0, history.end()).await;
     assert_eq!(connector.terminate().await.code, Some(0));
+    assert!(history.operations.len() > 100, "{} operations are no load", history.operations.len());
     let lanes = read(&installation).await;
     lanes.assert_complete(&history);
     assert_eq!(lanes.repeats(), 0);
