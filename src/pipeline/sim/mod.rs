@@ -127,7 +127,7 @@ async fn attempt(world: &Shared, planted: Planted, stop: &CancellationToken) -> 
         sink: Box::new(Bent { inner: FakeSink::new(world), planted, held: None }),
         store: Some(Box::new(store)),
         source: "rs0".to_owned(),
-        budget: Budget::new(400),
+        budget: Budget::new(4096),
         checkpoint_interval: Duration::from_millis(15),
         heartbeat: Duration::from_secs(3600),
         is_first: false,
