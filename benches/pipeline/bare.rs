@@ -16,7 +16,8 @@ use rdkafka::{ClientConfig, ClientContext};
 use super::table::Measure;
 
 /// The connector's own limits and settings.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
+    ("max.in.flight.requests.per.connection", "1"),
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("enable.gapless.guarantee", "true"),
