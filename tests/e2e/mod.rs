@@ -14,6 +14,7 @@ mod cursor;
 mod delivery;
 mod demo;
 mod failover;
+mod fresh;
 mod limits;
 mod quiet;
 mod resume;
