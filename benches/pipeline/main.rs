@@ -1,6 +1,6 @@
 //! A backlog, drained: the connector beside what it is made of, in one run, the variants in turn.
 //!
-//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3). Every variant is a process of its own, so
+//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3), `BENCH_ONLY` (some variants' names). Every variant is a process of its own, so
 //! that its memory can be told. On a shared machine the ratios say more than the rates.
 #![allow(clippy::unwrap_used)]
 
@@ -52,6 +52,11 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Whether `BENCH_ONLY`, if there is one, names it.
+fn wanted(variant: Variant) -> bool {
+    std::env::var("BENCH_ONLY").map_or(true, |only| only.contains(&format!("{variant:?}")))
+}
+
 async fn bench() {
     let (events, rounds) = (number("BENCH_EVENTS", 500_000), number("BENCH_ROUNDS", 3));
     eprintln!("starting MongoDB, Kafka and NATS");
@@ -71,7 +76,7 @@ async fn bench() {
 
     let mut table = Table::default();
     for round in 1..=rounds {
-        for variant in VARIANTS {
+        for variant in VARIANTS.into_iter().filter(|variant| wanted(*variant)) {
             let measure = place.measure(variant, round).await;
             eprintln!("round {round}: {variant:?}: {measure}");
             table.add(variant, measure);
