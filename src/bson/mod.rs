@@ -8,8 +8,10 @@
 
 pub mod extjson;
 mod walk;
+mod write;
 
 pub use walk::{Element, Iter};
+pub use write::DocWriter;
 
 /// Nesting that a reader follows before it gives up. The server stores at most 180 levels; an oplog entry adds a few around them.
 pub const DEPTH_MAX: usize = 220;
