@@ -14,12 +14,13 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::args::Decode as Args;
+use crate::bson::Malformed;
 use crate::bson::extjson::{parse, write_string};
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
 use crate::format::{Addressing, Record, Route, Template};
 use crate::pipeline::{OnUnknown, RecordBatch, Router, Stage};
-use crate::source::oplog::Cutter;
+use crate::source::oplog::{Cut, Cutter, Pieces};
 use crate::source::{Chunk, Namespaces};
 
 /// What events name as their source: entries don't say which replica set they come from.
@@ -29,7 +30,7 @@ const LINE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 pub(super) fn decode(args: &Args) -> Result<ExitCode, Error> {
-    let decoder = Decoder::new(args)?;
+    let mut decoder = Decoder::new(args)?;
     let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
     let output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     match decoder.run(input, output, io::stderr()) {
@@ -59,6 +60,8 @@ enum Interrupted {
 struct Decoder {
     stage: Stage,
     records: bool,
+    /// Entries of transactions whose end is still to come.
+    pieces: Pieces,
 }
 
 impl Decoder {
@@ -69,12 +72,12 @@ impl Decoder {
         let router: Arc<dyn Router> = if *records { Arc::new(topics) } else { Arc::new(Lines::new()) };
         let namespaces = Arc::new(Namespaces::default());
         let stage = Stage::new(SOURCE.to_owned(), namespaces, router, format.encoder(), OnUnknown::Stop);
-        Ok(Self { stage, records: *records })
+        Ok(Self { stage, records: *records, pieces: Pieces::default() })
     }
 
     /// Decodes all of `input`; says how many lines were bad. What was decoded is written before more input is waited for.
     fn run(
-        &self,
+        &mut self,
         mut input: BufReader<impl Read>,
         mut output: impl Write,
         mut complaints: impl Write,
@@ -106,7 +109,7 @@ impl Decoder {
     }
 
     /// The records of the entry on a line: all of them, or the reason why there are none.
-    fn line(&self, line: &[u8]) -> Result<Vec<RecordBatch>, String> {
+    fn line(&mut self, line: &[u8]) -> Result<Vec<RecordBatch>, String> {
         if line.len() > LINE_BYTES_MAX {
             return Err(format!("longer than {} MiB", LINE_BYTES_MAX >> 20));
         }
@@ -117,10 +120,21 @@ impl Decoder {
         let entry = Bytes::from(parse(text).map_err(|error| error.to_string())?);
         let whole = 0..entry.len();
         // A cutter for each line: one that remembers would drop entries that come in another order, or again.
-        let chunks = Cutter::new(None).cut(&entry, iter::once(Ok(whole)));
-        // It is well-formed, as the parser made it: where in its bytes an entry lacks something would tell nothing.
-        let chunks = chunks.map_err(|error| error.what.to_owned())?;
-        chunks.into_iter().map(|chunk| self.prepare(chunk)).collect()
+        // What is read is well-formed, as the parser made it: where in its bytes an entry lacks something would tell nothing.
+        let what = |error: Malformed| error.what.to_owned();
+        let cuts = Cutter::new(None).cut(&entry, iter::once(Ok(whole))).map_err(what)?;
+        self.pieces.note(&entry);
+        let mut batches = Vec::new();
+        for cut in cuts {
+            let chunks = match cut {
+                Cut::Chunk(chunk) => vec![chunk],
+                Cut::Chain(chain) => self.pieces.resolve(*chain).map_err(what)?,
+            };
+            for chunk in chunks {
+                batches.push(self.prepare(chunk)?);
+            }
+        }
+        Ok(batches)
     }
 
     fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, String> {

@@ -70,6 +70,8 @@ pub struct Op {
     pub doc: Range<u32>,
     /// Its transaction's place in the chunk's list.
     pub txn: Option<u32>,
+    /// Where it stands itself, if its transaction has several entries: the entry that holds it, and its index there.
+    pub piece: Option<Position>,
     /// Set where the entry as a whole can't be understood.
     pub problem: Option<&'static str>,
 }

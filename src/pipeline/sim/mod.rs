@@ -45,39 +45,94 @@ enum Planted {
     DroppedChunk,
 }
 
+/// Plain writes, no-ops, other collections, transactions of one entry and of several, these with other entries between their parts.
 fn history(seed: u64) -> History {
     let mut dice = Dice::new(seed ^ 0x00C0_FFEE);
     let (mut entries, mut expected) = (Vec::new(), Vec::new());
-    for number in 1..=12 + dice.below(12) {
+    let mut open = Open::default();
+    let length = 12 + dice.below(12);
+    for number in 1..=length {
         let i = u32::try_from(number).expect("small");
-        let at = Position::of_entry(1000, i);
-        let head = doc! { "ts": Timestamp { time: 1000, increment: i }, "t": 1_i64, "v": 2_i64, "wall": Bson::DateTime(mongodb::bson::DateTime::from_millis(1)) };
-        let mut note =
-            |ordinal, key| expected.push((Position { ordinal, ..at }, format!(r#"{{"_id":{key}}}"#)));
-        let body = match dice.below(10) {
+        let mut note = |ordinal, key| expected.push((at(i, ordinal), format!(r#"{{"_id":{key}}}"#)));
+        let body = match dice.below(12) {
             0 => doc! { "op": "n", "ns": "", "o": { "msg": "periodic noop" } },
             1 => doc! { "op": "i", "ns": "other.c", "o": { "_id": 1 } },
             2 | 3 => {
-                let count = u32::try_from(1 + dice.below(5)).expect("small");
-                let operations: Vec<Bson> = (0..count)
-                    .map(|ordinal| {
-                        let key = i32::try_from(dice.below(4)).expect("small");
-                        note(ordinal, key);
-                        Bson::Document(doc! { "op": "u", "ns": "shop.c", "o": { "_id": key, "n": i }, "o2": { "_id": key } })
-                    })
-                    .collect();
-                doc! { "op": "c", "ns": "admin.$cmd", "o": { "applyOps": operations } }
+                let keys = keys(&mut dice);
+                (0..).zip(&keys).for_each(|(ordinal, key)| note(ordinal, *key));
+                apply_ops(&keys, i)
+            }
+            4 | 5 if number < length => open.piece(keys(&mut dice), i),
+            6 if open.previous.is_some() => {
+                let own = if dice.one_in(2) { keys(&mut dice) } else { Vec::new() };
+                let (keys, body) = open.end(own, i);
+                (0..).zip(&keys).for_each(|(ordinal, key)| note(ordinal, *key));
+                body
             }
             _ => {
-                let key = i32::try_from(dice.below(4)).expect("small");
+                let key = key(&mut dice);
                 note(0, key);
-                doc! { "op": "u", "ns": "shop.c", "o": { "_id": key, "n": i }, "o2": { "_id": key } }
+                update(key, i)
             }
         };
+        let head = doc! { "ts": Timestamp { time: 1000, increment: i }, "t": 1_i64, "v": 2_i64, "wall": Bson::DateTime(mongodb::bson::DateTime::from_millis(1)) };
         let entry: Document = head.into_iter().chain(body).collect();
-        entries.push((at, Bytes::from(entry.to_vec().expect("a valid document"))));
+        entries.push((at(i, 0), Bytes::from(entry.to_vec().expect("a valid document"))));
     }
     History { entries, expected }
+}
+
+fn at(i: u32, ordinal: u32) -> Position {
+    Position { t: 1000, i, ordinal }
+}
+
+fn key(dice: &mut Dice) -> i32 {
+    i32::try_from(dice.below(4)).expect("small")
+}
+
+fn keys(dice: &mut Dice) -> Vec<i32> {
+    (0..=dice.below(5)).map(|_| key(dice)).collect()
+}
+
+fn update(key: i32, n: u32) -> Document {
+    doc! { "op": "u", "ns": "shop.c", "o": { "_id": key, "n": n }, "o2": { "_id": key } }
+}
+
+fn apply_ops(keys: &[i32], n: u32) -> Document {
+    let operations: Vec<Document> = keys.iter().map(|key| update(*key, n)).collect();
+    doc! { "op": "c", "ns": "admin.$cmd", "o": { "applyOps": operations } }
+}
+
+/// A transaction whose parts are being written.
+#[derive(Default)]
+struct Open {
+    previous: Option<u32>,
+    keys: Vec<i32>,
+}
+
+impl Open {
+    fn link(&mut self, mut body: Document, i: u32) -> Document {
+        if let Some(increment) = self.previous.replace(i) {
+            body.insert("prevOpTime", doc! { "ts": Timestamp { time: 1000, increment }, "t": 1_i64 });
+        }
+        body
+    }
+
+    fn piece(&mut self, keys: Vec<i32>, i: u32) -> Document {
+        let mut body = apply_ops(&keys, i);
+        body.get_document_mut("o").expect("a command").insert("partialTxn", true);
+        self.keys.extend(keys);
+        self.link(body, i)
+    }
+
+    /// Its last entry, and the keys of all its operations.
+    fn end(&mut self, own: Vec<i32>, i: u32) -> (Vec<i32>, Document) {
+        let body = apply_ops(&own, i);
+        let body = self.link(body, i);
+        self.previous = None;
+        self.keys.extend(own);
+        (std::mem::take(&mut self.keys), body)
+    }
 }
 
 struct Silent;

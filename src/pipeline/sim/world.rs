@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Namespace, Position};
 use crate::format::{Addressing, Route, SubjectPart, To};
 use crate::pipeline::{Checkpoint, CheckpointStore, Delivery, RecordBatch, Router, Sink, SinkTail, Stored};
-use crate::source::oplog::Cutter;
+use crate::source::oplog::{Cut, Cutter, Pieces};
 use crate::source::{Chunk, ChunkStream, Resume};
 
 /// A small seeded generator (xorshift); the same seed gives the same schedule.
@@ -41,6 +41,20 @@ impl Dice {
 pub(super) struct History {
     pub(super) entries: Vec<(Position, Bytes)>,
     pub(super) expected: Vec<(Position, String)>,
+}
+
+impl History {
+    /// The chunks of what was cut: a transaction's earlier parts are read again.
+    fn chunks(&self, cut: Cut) -> Vec<Chunk> {
+        match cut {
+            Cut::Chunk(chunk) => vec![chunk],
+            Cut::Chain(chain) => {
+                let mut pieces = Pieces::default();
+                self.entries.iter().for_each(|(_, entry)| pieces.note(entry));
+                pieces.resolve(*chain).expect("the history is well formed")
+            }
+        }
+    }
 }
 
 /// How the broker behaves.
@@ -169,7 +183,9 @@ pub(super) fn source(world: &Shared, from: Resume) -> ChunkStream {
             at += reply.len();
             for (_, bytes) in reply {
                 let range = std::iter::once(Ok(0..bytes.len()));
-                pending.extend(cutter.cut(bytes, range).expect("the history is well formed"));
+                for cut in cutter.cut(bytes, range).expect("the history is well formed") {
+                    pending.extend(history.chunks(cut));
+                }
             }
             if pending.is_empty() {
                 pending.extend(cutter.done().map(Chunk::idle));

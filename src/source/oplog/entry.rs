@@ -16,7 +16,7 @@ pub(super) struct Entry<'a> {
     pub(super) session: Option<[u8; 16]>,
     pub(super) txn_number: Option<i64>,
     /// The previous entry of the same session and transaction number; none if absent or null.
-    pub(super) previous: Option<Position>,
+    pub(super) previous: Option<OpTime>,
     /// What an `applyOps` is, where that is not to be told by its session: since MongoDB 8.0.
     pub(super) multi_op_type: Option<i64>,
 }
@@ -52,13 +52,41 @@ impl<'a> Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it is a retryable vectored insert: neither a transaction, nor the end of a chain of entries.
-    pub(super) fn is_vectored_insert(&self) -> bool {
-        self.multi_op_type == Some(1)
+    /// What its operations inherit.
+    pub(super) fn head(&self) -> Head {
+        Head { at: self.at, term: self.term, wall_ms: self.wall_ms }
+    }
+
+    /// Session and number of the transaction that an `applyOps` or a commit belongs to. A retryable write of several operations and a
+    /// batched write are none.
+    pub(super) fn transaction(&self) -> Option<([u8; 16], i64)> {
+        match (self.session, self.txn_number, self.multi_op_type) {
+            (Some(session), Some(number), None | Some(0)) => Some((session, number)),
+            _ => None,
+        }
     }
 }
 
-fn previous(optime: RawValue<'_>) -> Option<Position> {
-    let (t, i) = optime.as_doc()?.get("ts")?.as_timestamp()?;
-    (t != 0 || i != 0).then(|| Position::of_entry(t, i))
+/// What the operations of an entry inherit from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) at: Position,
+    pub(super) term: Option<i64>,
+    pub(super) wall_ms: Option<i64>,
+}
+
+/// Names an entry: its timestamp, and the term in which it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpTime {
+    /// The entry's position.
+    pub at: Position,
+    /// Its term.
+    pub term: Option<i64>,
+}
+
+fn previous(optime: RawValue<'_>) -> Option<OpTime> {
+    let optime = optime.as_doc()?;
+    let (t, i) = optime.get("ts")?.as_timestamp()?;
+    let term = optime.get("t").and_then(RawValue::as_i64);
+    (t != 0 || i != 0).then(|| OpTime { at: Position::of_entry(t, i), term })
 }

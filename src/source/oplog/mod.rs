@@ -1,13 +1,18 @@
 //! The oplog of a replica set: reading it, cutting replies into operations, and what each operation means.
 
+mod chain;
+mod chunks;
 pub mod cut;
 mod entry;
+mod pieces;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod translate;
 mod verify;
 
-pub use cut::Cutter;
+pub use chain::{Chain, Pieces, Wanted};
+pub use cut::{Cut, Cutter};
+pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
 pub use translate::{Unreadable, translate};

@@ -17,7 +17,10 @@ use mongodb::options::CursorType;
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use tokio::time::Instant;
 
-use super::cut::{Cutter, within};
+use super::chain::{Chain, Wanted};
+use super::chunks::within;
+use super::cut::{Cut, Cutter};
+use super::pieces;
 use super::verify;
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::error::{Error, ErrorKind};
@@ -79,12 +82,13 @@ impl OplogSource {
             cursor: None,
             batch_size: FIRST_BATCH_SIZE,
             cutter: Cutter::new(done),
+            ready: VecDeque::new(),
             pending: VecDeque::new(),
             anchored: Instant::now(),
         };
         tail.reopen().await?;
         // Says at once where the tail begins, so that there is a checkpoint before the first event.
-        tail.pending.extend(done.map(Chunk::idle));
+        tail.ready.extend(done.map(Chunk::idle));
         Ok(tail)
     }
 }
@@ -109,33 +113,67 @@ struct Tail {
     cursor: Option<RawBatchCursor>,
     batch_size: u32,
     cutter: Cutter,
-    pending: VecDeque<Chunk>,
+    /// Chunks that come next.
+    ready: VecDeque<Chunk>,
+    /// What comes behind them: the rest of a reply.
+    pending: VecDeque<Cut>,
     anchored: Instant,
 }
 
 impl Tail {
     async fn next(&mut self) -> Result<Chunk, Error> {
         loop {
-            if let Some(chunk) = self.pending.pop_front() {
+            if let Some(chunk) = self.ready.pop_front() {
                 return Ok(chunk);
             }
-            let reply = self.reply().await?;
-            let entries = reply.entries()?;
-            let count = entries.len();
-            let chunks = self.cutter.cut(&reply.bytes, entries.into_iter().map(Ok));
-            let chunks = chunks.map_err(|error| self.unreadable(error))?;
-            self.pending.extend(chunks);
-            if let Some(size) =
-                batch_size(self.batch_size, count, reply.bytes.len(), self.settings.reply_bytes)
-            {
-                self.batch_size = size;
-                self.reopen().await?;
-            }
-            if self.pending.is_empty() {
-                self.anchor(reply.passed()).await?;
-                self.pending.extend(self.cutter.done().map(Chunk::idle));
+            match self.pending.pop_front() {
+                Some(Cut::Chunk(chunk)) => return Ok(chunk),
+                Some(Cut::Chain(chain)) => self.follow(chain).await?,
+                None => self.read().await?,
             }
         }
+    }
+
+    /// Reads and cuts one reply.
+    async fn read(&mut self) -> Result<(), Error> {
+        let reply = self.reply().await?;
+        let entries = reply.entries()?;
+        let count = entries.len();
+        let cuts = self.cutter.cut(&reply.bytes, entries.into_iter().map(Ok));
+        self.pending.extend(cuts.map_err(|error| self.unreadable(error))?);
+        let fitting = batch_size(self.batch_size, count, reply.bytes.len(), self.settings.reply_bytes);
+        if let Some(size) = fitting {
+            self.batch_size = size;
+            self.reopen().await?;
+        }
+        if self.pending.is_empty() {
+            self.anchor(reply.passed()).await?;
+            self.ready.extend(self.cutter.done().map(Chunk::idle));
+        }
+        Ok(())
+    }
+
+    /// Goes one entry further with a transaction of several; what comes behind it waits.
+    async fn follow(&mut self, mut chain: Box<Chain>) -> Result<(), Error> {
+        let found = match chain.wanted() {
+            Wanted::Head(link) => pieces::head(&self.client, link, self.settings.margin).await?,
+            Wanted::Piece(link) => pieces::whole(&self.client, link, self.settings.margin).await?,
+            Wanted::End => {
+                self.ready.extend(chain.finish().map_err(|error| self.unreadable(error))?);
+                return Ok(());
+            }
+        };
+        let Some(entry) = found else {
+            self.ready.extend(chain.lost(pieces::LOST));
+            return Ok(());
+        };
+        let chunks = match chain.wanted() {
+            Wanted::Head(_) => RawDoc::new(&entry).and_then(|head| chain.walk(head)).map(|()| Vec::new()),
+            _ => chain.piece(&entry),
+        };
+        self.ready.extend(chunks.map_err(|error| self.unreadable(error))?);
+        self.pending.push_front(Cut::Chain(chain));
+        Ok(())
     }
 
     /// Opens the cursor where the cutter is; what comes again is dropped there.

@@ -5,11 +5,12 @@ use crate::event::{Mark, Position, Txn};
 use crate::source::Chunk;
 use crate::source::oplog::Cutter;
 
-const SESSION: &str = r#""lsid": {"id": {"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}}, "txnNumber": 9,"#;
-const FIRST: &str = r#""prevOpTime": {"ts": {"$timestamp": {"t": 0, "i": 0}}, "t": {"$numberLong": "-1"}},"#;
+pub(super) const SESSION: &str = r#""lsid": {"id": {"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}}, "txnNumber": 9,"#;
+pub(super) const FIRST: &str =
+    r#""prevOpTime": {"ts": {"$timestamp": {"t": 0, "i": 0}}, "t": {"$numberLong": "-1"}},"#;
 const BEHIND: &str = r#""prevOpTime": {"ts": {"$timestamp": {"t": 4, "i": 9}}, "t": 3},"#;
 
-fn insert(i: u32) -> Vec<u8> {
+pub(super) fn insert(i: u32) -> Vec<u8> {
     entry(i, r#""op": "i", "ns": "shop.a", "o": {"_id": 1}"#)
 }
 
@@ -17,20 +18,20 @@ fn noop(i: u32) -> Vec<u8> {
     entry(i, r#""op": "n", "ns": "", "o": {"msg": "periodic noop"}"#)
 }
 
-fn mark(i: u32, ordinal: u32) -> Mark {
+pub(super) fn mark(i: u32, ordinal: u32) -> Mark {
     Mark::Tail { at: Position { t: 5, i, ordinal }, term: Some(3) }
 }
 
 /// The operations: increment, ordinal.
-fn places(chunks: &[Chunk]) -> Vec<(u32, u32)> {
+pub(super) fn places(chunks: &[Chunk]) -> Vec<(u32, u32)> {
     chunks.iter().flat_map(|chunk| &chunk.ops).map(|op| (op.at.i, op.at.ordinal)).collect()
 }
 
-fn problems(chunks: &[Chunk]) -> Vec<&'static str> {
+pub(super) fn problems(chunks: &[Chunk]) -> Vec<&'static str> {
     chunks.iter().flat_map(|chunk| &chunk.ops).filter_map(|op| op.problem).collect()
 }
 
-fn transactions(chunks: &[Chunk]) -> Vec<Txn> {
+pub(super) fn transactions(chunks: &[Chunk]) -> Vec<Txn> {
     chunks.iter().flat_map(|chunk| chunk.txns.clone()).collect()
 }
 
@@ -199,33 +200,6 @@ fn pieces_of_a_transaction_hold_nothing_and_move_the_mark() {
         &format!(r#"{SESSION} {BEHIND} "op": "c", "ns": "admin.$cmd", "o": {{"abortTransaction": 1}}"#),
     );
     assert!(places(&cut(&mut Cutter::new(None), &[abort])).is_empty());
-}
-
-#[test]
-fn the_end_of_a_chain_is_a_problem_until_chains_are_read() {
-    let commit = format!(
-        r#"{SESSION} {BEHIND} "op": "c", "ns": "admin.$cmd", "o": {{"commitTransaction": 1, "commitTimestamp": {{"$timestamp": {{"t": 5, "i": 1}}}}}}"#
-    );
-    for (end, expected) in [
-        (apply_ops(1, 2, &format!("{SESSION} {BEHIND}"), r#", "count": 4"#), "the end of a transaction"),
-        // Chained batched deletes have no session.
-        (apply_ops(1, 2, BEHIND, r#", "count": 4"#), "the end of a transaction"),
-        (
-            apply_ops(1, 2, &format!(r#"{SESSION} {BEHIND} "multiOpType": 0,"#), ""),
-            "the end of a transaction",
-        ),
-        (
-            apply_ops(1, 2, &format!(r#"{SESSION} {BEHIND} "multiOpType": 2,"#), ""),
-            "the end of a transaction",
-        ),
-        (entry(1, &commit), "the commit of a prepared transaction"),
-    ] {
-        let chunks = cut(&mut Cutter::new(None), std::slice::from_ref(&end));
-        assert_eq!(places(&chunks), [(1, 0)]);
-        assert!(matches!(problems(&chunks)[..], [problem] if problem.starts_with(expected)), "{chunks:?}");
-        // Once it was skipped, it does not come again.
-        assert!(places(&cut(&mut Cutter::new(Some(mark(1, 0))), &[end])).is_empty());
-    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::super::entry::Entry;
 use super::{apply_ops, entry};
 use crate::bson::extjson::{Mode, parse, write_doc, write_value};
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Change, DeltaVisitor, Key, Position};
+use crate::event::{Change, DeltaVisitor, Key};
 use crate::source::Namespaces;
-use crate::source::oplog::{Cutter, translate};
+use crate::source::oplog::{Cut, Cutter, Pieces, translate};
 
 /// An entry of every shape.
 fn entries() -> Vec<Vec<u8>> {
@@ -34,8 +34,15 @@ fn entries() -> Vec<Vec<u8>> {
 fn use_up(bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let whole = 0..bytes.len();
-    let Ok(chunks) = Cutter::with_chunks_of(2, None).cut(&bytes, std::iter::once(Ok(whole))) else { return };
-    for chunk in &chunks {
+    let Ok(cuts) = Cutter::with_chunks_of(2, None).cut(&bytes, std::iter::once(Ok(whole))) else { return };
+    // What a chain asks for is the same bytes once more: sometimes a part of it, sometimes not.
+    let mut pieces = Pieces::default();
+    pieces.note(&bytes);
+    let mut resolve = |cut| match cut {
+        Cut::Chunk(chunk) => vec![chunk],
+        Cut::Chain(chain) => pieces.resolve(*chain).unwrap_or_default(),
+    };
+    for chunk in &cuts.into_iter().flat_map(&mut resolve).collect::<Vec<_>>() {
         for op in &chunk.ops {
             if let Ok(Some(event)) = translate(chunk, op, &Namespaces::default(), "") {
                 read(&event.change);
@@ -100,9 +107,12 @@ fn fields_of_an_entry_come_in_any_order_and_unknown_ones_are_ignored() {
         (entry.at.timestamp(), entry.term, entry.wall_ms, entry.op),
         ((5, 6), Some(4), Some(8), &b"i"[..])
     );
-    assert_eq!(entry.previous.map(Position::timestamp), Some((2, 3)));
+    assert_eq!(entry.previous.map(|link| (link.at.timestamp(), link.term)), Some(((2, 3), Some(1))));
     assert!(
-        entry.is_vectored_insert() && entry.o.is_some() && entry.version.is_none() && entry.session.is_none()
+        entry.multi_op_type == Some(1)
+            && entry.o.is_some()
+            && entry.version.is_none()
+            && entry.session.is_none()
     );
 }
 

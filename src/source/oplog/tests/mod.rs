@@ -1,12 +1,13 @@
 //! Cutting and translating, on entries written as Extended JSON.
 
+mod chains;
 mod cutting;
 mod damage;
 mod meaning;
 
 use bytes::Bytes;
 
-use super::Cutter;
+use super::{Cut, Cutter};
 use crate::bson::extjson::parse;
 use crate::source::Chunk;
 
@@ -27,7 +28,11 @@ fn cut(cutter: &mut Cutter, entries: &[Vec<u8>]) -> Vec<Chunk> {
         bytes.extend_from_slice(entry);
         ranges.push(Ok(start..bytes.len()));
     }
-    cutter.cut(&Bytes::from(bytes), ranges.into_iter()).expect("entries")
+    let chunk = |cut| match cut {
+        Cut::Chunk(chunk) => chunk,
+        Cut::Chain(chain) => panic!("the end of a chain: {chain:?}"),
+    };
+    cutter.cut(&Bytes::from(bytes), ranges.into_iter()).expect("entries").into_iter().map(chunk).collect()
 }
 
 /// An `applyOps` of inserts of the documents 0, 1, … in shop.a, and further members of the entry and of its `o`.
