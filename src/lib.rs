@@ -26,7 +26,8 @@
 //! # One change, from file to file
 //!
 //! 1. `source/oplog/tail.rs`: a reply of the raw cursor, kept as it came; `verify.rs` has seen before that the saved position is there.
-//! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions.
+//! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions; `chain.rs` puts together a
+//!    transaction of several entries at the last of them.
 //! 3. `pipeline/run.rs`, `read`: each chunk takes its bytes from the budget and gets a task of its own; the tasks' handles are queued.
 //! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate.rs` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
 //!    bytes; the router knows its topic; an encoder of [`mod@format`] writes key, value and header into the batch's one buffer.

@@ -80,7 +80,7 @@ impl Cutter {
                     });
                     continue;
                 }
-                kind => add(&mut chunks, &entry, kind, range, done)?,
+                kind => add(&mut chunks, &entry, &kind, &range, done)?,
             };
             let mark = Mark::Tail { at: last, term: entry.term };
             chunks.entry_ends(mark, entry.wall_ms);
@@ -147,19 +147,20 @@ pub(super) fn is_piece(o: RawDoc<'_>) -> bool {
 fn add(
     chunks: &mut Chunks<'_>,
     entry: &Entry<'_>,
-    kind: Kind<'_>,
-    range: Range<usize>,
+    kind: &Kind<'_>,
+    range: &Range<usize>,
     done: Option<Position>,
 ) -> Result<Position, Malformed> {
     match kind {
         Kind::Batch(array) => {
-            let elements = Elements { array, first: 0, txn: transaction(entry, array)?, held_by: None };
+            let elements =
+                Elements { array: *array, first: 0, txn: transaction(entry, *array)?, held_by: None };
             let count = chunks.elements(entry.head(), &elements, done)?;
             let last = Position { ordinal: count.saturating_sub(1), ..entry.at };
             return Ok(done.map_or(last, |done| last.max(done)));
         }
-        Kind::Single if done.is_none() => chunks.single(entry.head(), &range, None),
-        Kind::Problem(problem) if done.is_none() => chunks.single(entry.head(), &range, Some(problem)),
+        Kind::Single if done.is_none() => chunks.single(entry.head(), range, None),
+        Kind::Problem(problem) if done.is_none() => chunks.single(entry.head(), range, Some(*problem)),
         Kind::Single | Kind::Problem(_) | Kind::Nothing | Kind::Chain { .. } => {}
     }
     Ok(done.unwrap_or(entry.at))

@@ -5,6 +5,7 @@ mod chunks;
 pub mod cut;
 mod entry;
 mod pieces;
+mod reply;
 mod tail;
 #[cfg(test)]
 mod tests;
