@@ -5,6 +5,7 @@
 
 mod header;
 mod json;
+mod memo;
 mod name;
 mod record;
 

@@ -12,9 +12,11 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::write_position;
+use super::memo::Memo;
+use super::record::Before;
 use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
@@ -50,7 +52,7 @@ impl Encoder for Json {
     ) -> Result<(), Unencodable> {
         let mut record = out.begin(event, route);
         record.key(|out| self.record_key(out, &event.change))?;
-        record.value(|out| self.event(out, event))?;
+        record.value_from(|out, before| self.event(out, event, before))?;
         record.finish();
         Ok(())
     }
@@ -68,24 +70,24 @@ impl Json {
         Ok(())
     }
 
-    fn event(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>) -> Result<(), Malformed> {
-        out.extend_from_slice(b"{\"op\":");
-        write_string(out, event.change.name().as_bytes());
-        if !matches!(event.change, Change::Watermark) {
-            member(out, "ns");
-            namespace(out, event.ns);
+    fn event(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>, before: Before<'_>) -> Result<(), Malformed> {
+        let Before { position, key, memo } = before;
+        memo.head(out, event, |out| head(out, event));
+        if let Some(whole) = event.change.key() {
+            member(out, "key");
+            match whole {
+                // A key of `_id` alone is the record's own.
+                Key::Document(fields) if !is_single(*fields) => write_doc(out, *fields, self.mode)?,
+                _ => out.extend_from_within(key),
+            }
         }
         self.change(out, &event.change)?;
-        self.origin(out, event);
+        self.origin(out, event, position, memo);
         out.push(b'}');
         Ok(())
     }
 
     fn change(self, out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Malformed> {
-        if let Some(key) = change.key() {
-            member(out, "key");
-            self.key(out, key)?;
-        }
         match change {
             Change::Insert { after, .. } | Change::Replace { after, .. } => {
                 member(out, "after");
@@ -97,13 +99,6 @@ impl Json {
             }
             Change::Command(command) => self.command(out, command),
             Change::Delete { .. } | Change::Watermark => Ok(()),
-        }
-    }
-
-    fn key(self, out: &mut Vec<u8>, key: &Key<'_>) -> Result<(), Malformed> {
-        match key {
-            Key::Document(key) => write_doc(out, *key, self.mode),
-            Key::Id(id) => self.id(out, *id),
         }
     }
 
@@ -178,30 +173,47 @@ impl Json {
     }
 
     /// Where the event comes from.
-    fn origin(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>) {
-        member(out, "position");
-        out.push(b'"');
-        write_position(out, event.at);
-        out.push(b'"');
-        member(out, "clusterTime");
+    fn origin(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>, position: Range<usize>, memo: &mut Memo) {
+        out.extend_from_slice(b",\"position\":\"");
+        out.extend_from_within(position);
+        out.extend_from_slice(b"\",\"clusterTime\":");
         write_timestamp(out, event.at.timestamp());
         if let Some(ms) = event.wall_ms {
-            member(out, "wallTime");
-            write_date(out, ms, self.mode);
+            memo.wall(out, ms, |out| {
+                member(out, "wallTime");
+                write_date(out, ms, self.mode);
+            });
         }
         if let Some(txn) = event.txn {
             member(out, "txn");
             transaction(out, txn, event.at.ordinal);
         }
-        if let Some(id) = event.collection_id {
-            member(out, "collectionId");
-            out.push(b'"');
-            write_uuid(out, id);
-            out.push(b'"');
-        }
-        member(out, "source");
-        write_string(out, event.source.as_bytes());
+        memo.tail(out, event.collection_id, |out| {
+            if let Some(id) = event.collection_id {
+                member(out, "collectionId");
+                out.push(b'"');
+                write_uuid(out, id);
+                out.push(b'"');
+            }
+            member(out, "source");
+            write_string(out, event.source.as_bytes());
+        });
     }
+}
+
+fn head(out: &mut Vec<u8>, event: &ChangeEvent<'_>) {
+    out.extend_from_slice(b"{\"op\":");
+    write_string(out, event.change.name().as_bytes());
+    if !matches!(event.change, Change::Watermark) {
+        member(out, "ns");
+        namespace(out, event.ns);
+    }
+}
+
+/// Whether a document has exactly one element.
+fn is_single(doc: RawDoc<'_>) -> bool {
+    let mut elements = doc.iter();
+    elements.next().is_some_and(|first| first.is_ok()) && elements.next().is_none()
 }
 
 /// Which of an update's lists is being written.
