@@ -29,8 +29,8 @@ fn document(number: u32) -> Document {
         "tags": ["a", "b", "c"],
         "address": { "street": "Main Street 1", "city": "Springfield", "zip": 12345 },
         "token": Binary { subtype: BinarySubtype::Generic, bytes: seed.to_be_bytes().repeat(8) },
-        "active": number % 2 == 0,
-        "text": (0..14).map(|word| format!("{:016x}{:016x} ", seed ^ word, seed)).collect::<String>(),
+        "active": number.is_multiple_of(2),
+        "text": (0..14).map(|word| format!("{:016x}{seed:016x}", seed ^ word)).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Memo {
     tail: Range<usize>,
     wall_ms: Option<i64>,
     wall: Range<usize>,
+    /// Working space for the paths of an update.
+    pub(super) path: Vec<u8>,
 }
 
 impl Memo {

@@ -6,6 +6,8 @@
 //!
 //! The traits stand here, where they are used; adapters import them, never each other.
 
+#[cfg(test)]
+mod allocations;
 mod budget;
 mod in_flight;
 mod keeper;

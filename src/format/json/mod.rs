@@ -81,13 +81,13 @@ impl Json {
                 _ => out.extend_from_within(key),
             }
         }
-        self.change(out, &event.change)?;
+        self.change(out, &event.change, &mut memo.path)?;
         self.origin(out, event, position, memo);
         out.push(b'}');
         Ok(())
     }
 
-    fn change(self, out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Malformed> {
+    fn change(self, out: &mut Vec<u8>, change: &Change<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         match change {
             Change::Insert { after, .. } | Change::Replace { after, .. } => {
                 member(out, "after");
@@ -95,7 +95,7 @@ impl Json {
             }
             Change::Update { delta, .. } => {
                 member(out, "update");
-                self.update(out, delta)
+                self.update(out, delta, path)
             }
             Change::Command(command) => self.command(out, command),
             Change::Delete { .. } | Change::Watermark => Ok(()),
@@ -109,11 +109,10 @@ impl Json {
         Ok(())
     }
 
-    fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>) -> Result<(), Malformed> {
+    fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         // One walk for each list: a diff is small, and nothing has to be kept between them.
-        let mut path = Vec::new();
         let mut list = |out: &mut Vec<u8>, part| {
-            delta.visit(&mut path, &mut List { out, mode: self.mode, part, is_empty: true })
+            delta.visit(path, &mut List { out, mode: self.mode, part, is_empty: true })
         };
         out.extend_from_slice(b"{\"updatedFields\":{");
         list(out, Part::Updated)?;
