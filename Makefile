@@ -53,7 +53,7 @@ test: packages services ## run the tests, against real servers
 
 .PHONY: test-all
 test-all: packages services ## run the tests, also the long ones, with ten times as many simulated schedules
-	SIM_SCHEDULES=1000000 cargo test $(ARGS) -- --include-ignored
+	SIM_SCHEDULES=1000000 cargo test $(ARGS) -- --include-ignored --skip harvest
 
 .PHONY: bench
 bench: packages services ## measure the pipeline

@@ -76,6 +76,9 @@ pub mod config;
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod connector;
+#[cfg(feature = "mongodb")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod http;

@@ -236,3 +236,44 @@ async fn a_transaction_of_a_hundred_thousand_operations_takes_bounded_memory() {
 async fn a_transaction_of_a_gibibyte_takes_bounded_memory() {
     one_large_transaction("gibibyte", 11_000, 100_000, 32 * 1024).await;
 }
+
+/// Writes what a server of each version has logged into the corpus of the fuzz targets: whole chains for `entries`, single documents for
+/// `walker`, diffs for `delta`.
+#[tokio::test]
+#[ignore = "rewrites fuzz/corpus: cargo test harvest -- --ignored"]
+async fn harvest_the_corpus() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for (name, version) in
+        [("4.4", MongoVersion::V4_4), ("5.0", MongoVersion::V5_0), ("6.0", MongoVersion::V6_0_27)]
+    {
+        let mongo = chaining(version).await;
+        let client = client(&mongo).await;
+        let start = majority_point(&client).await;
+        super::delivery::one_of_everything(&client, "shop").await;
+        client.database("chains").create_collection("a").await.unwrap();
+        several_transactions(&client, "chains").await;
+        let end = majority_point(&client).await;
+        let oplog = client.database("local").collection::<Document>("oplog.rs");
+        let [after, until] = [start, end].map(|at| Timestamp { time: at.t, increment: at.i });
+        let found =
+            oplog.find(doc! { "ts": { "$gt": after, "$lte": until }, "op": { "$ne": "n" } }).await.unwrap();
+        let entries: Vec<Document> = futures::TryStreamExt::try_collect(found).await.unwrap();
+        let write = |target: &str, number: usize, bytes: &[u8]| {
+            std::fs::create_dir_all(corpus.join(target)).unwrap();
+            std::fs::write(corpus.join(target).join(format!("{name}-{number:02}")), bytes).unwrap();
+        };
+        for (number, some) in entries.chunks(6).enumerate() {
+            let bytes: Vec<u8> = some.iter().flat_map(|entry| entry.to_vec().unwrap()).collect();
+            write("entries", number, &bytes);
+        }
+        for (number, entry) in entries.iter().step_by(5).enumerate() {
+            write("walker", number, &entry.to_vec().unwrap());
+        }
+        for (number, entry) in entries.iter().filter(|entry| entry.get_str("op").unwrap() == "u").enumerate()
+        {
+            let o = entry.get_document("o").unwrap();
+            let delta = o.get_document("diff").or(o.get_document("$set")).unwrap_or(o);
+            write("delta", number, &delta.to_vec().unwrap());
+        }
+    }
+}
