@@ -2,6 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer};
 
+use crate::event::token::TokenPosition;
 use crate::pipeline::{OnUnknown, Start};
 
 /// Reads one of an enum's words. Without this, figment takes a number for the index of a variant.
@@ -15,10 +16,15 @@ pub(super) fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Start,
     match word.as_str() {
         "now" => Ok(Start::Now),
         "earliest" => Ok(Start::Earliest),
-        position => position.parse().map(Start::At).map_err(|_| {
-            let forms = "now, earliest or a position such as 1795393406-1";
-            D::Error::custom(format!("can't be `{word}`: use {forms}"))
-        }),
+        place => match TokenPosition::of_text(place) {
+            Ok(TokenPosition::After(at)) => Ok(Start::At(at)),
+            Ok(TokenPosition::From(at)) => Ok(Start::From(at)),
+            Err(_) => {
+                let forms =
+                    "now, earliest, a position such as 1795393406-1, or the `_data` of a resume token";
+                Err(D::Error::custom(format!("can't be `{word}`: use {forms}")))
+            }
+        },
     }
 }
 

@@ -145,6 +145,7 @@ impl SinkAttempt {
             Resume::Now => "now".to_owned(),
             Resume::Earliest => "the oldest entry".to_owned(),
             Resume::After(mark) => mark.position().to_string(),
+            Resume::From(at) => format!("{}-{}, that entry included", at.t, at.i),
         };
         let (source, server) = (&deployment.source, &deployment.version);
         tracing::info!(sink = %self.name, %source, %server, %from, "running");

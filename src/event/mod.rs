@@ -2,9 +2,11 @@
 //!
 //! An event is a view, borrowed from the bytes of an oplog entry; it never outlives them and never crosses a thread.
 
+mod command;
 mod diff;
 mod namespace;
 mod position;
+pub mod token;
 
 pub use diff::{Delta, DeltaVisitor};
 pub use namespace::Namespace;

@@ -274,10 +274,26 @@ pub(super) async fn first_entry(
     client: &Client,
     filter: Document,
 ) -> Result<Option<(Position, Option<i64>)>, Error> {
+    find_entry(client, filter, 1).await
+}
+
+/// The one that it finds last.
+pub(super) async fn newest_entry(
+    client: &Client,
+    filter: Document,
+) -> Result<Option<(Position, Option<i64>)>, Error> {
+    find_entry(client, filter, -1).await
+}
+
+async fn find_entry(
+    client: &Client,
+    filter: Document,
+    direction: i32,
+) -> Result<Option<(Position, Option<i64>)>, Error> {
     let entries = local(client).collection::<mongodb::bson::RawDocumentBuf>("oplog.rs");
     let find = entries
         .find_one(filter)
-        .hint(mongodb::options::Hint::Keys(doc! { "$natural": 1 }))
+        .hint(mongodb::options::Hint::Keys(doc! { "$natural": direction }))
         .projection(doc! { "ts": 1, "t": 1 })
         .read_concern(ReadConcern::majority());
     let found = match selection(client) {

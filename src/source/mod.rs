@@ -34,6 +34,8 @@ pub enum Resume {
     Earliest,
     /// Behind that place.
     After(Mark),
+    /// With the first entry at or behind that time, which need not be that of an entry.
+    From(Position),
 }
 
 /// Operations that lie in one buffer, and how far one has come with them.

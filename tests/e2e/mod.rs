@@ -21,5 +21,6 @@ mod resume;
 mod security;
 mod several;
 mod shutdown;
+mod token;
 mod transactions;
 mod versions;

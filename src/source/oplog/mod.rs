@@ -17,3 +17,4 @@ pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
 pub use translate::{Unreadable, translate};
+pub(crate) use verify::entry_before;

@@ -69,6 +69,7 @@ impl OplogSource {
             Resume::Now => Some(client::majority_point(self.deployment.client()).await?),
             Resume::Earliest => None,
             Resume::After(mark) => Some(mark),
+            Resume::From(at) => Some(verify::entry_before(self.deployment.client(), at).await?),
         };
         let client = match done {
             Some(mark) => verify::member_with(&self.deployment, mark).await?,
