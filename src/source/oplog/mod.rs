@@ -16,4 +16,4 @@ pub use chain::{Chain, Pieces, Wanted};
 pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
-pub use translate::{Unreadable, translate};
+pub use translate::{Fault, FaultKind, translate, unencodable};
