@@ -7,7 +7,7 @@ use mongo_observer::config::{Config, Level, LogFormat, Override, Sink, Store};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::Position;
 use mongo_observer::format::Format;
-use mongo_observer::pipeline::{OnUnknown, Start};
+use mongo_observer::pipeline::{OnFault, OnReplaced, Policies, Start};
 use tempfile::TempDir;
 
 /// A configuration file with that text, the environment and the flags over it.
@@ -266,9 +266,29 @@ fn several_sinks_do_not_share_what_each_needs_alone() {
 
 #[test]
 fn a_position_and_policies_are_read() {
-    let config = Given::with_sink("[source]\nstart = \"1795393406-1\"\n[on]\nunknown = \"skip\"").load();
+    let config = Given::with_sink("[source]\nstart = \"1795393406-1\"").load();
     assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));
-    assert_eq!(config.on.unknown, OnUnknown::Skip);
+    assert_eq!(config.on.policies(), Policies::default());
+    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\nreplaced = \"stop\"";
+    let config = Given::with_sink(&format!("[on]\n{on}")).load();
+    let expected =
+        Policies { unknown: OnFault::Skip, unreadable: OnFault::DeadLetter, replaced: OnReplaced::Stop };
+    assert_eq!(config.on.policies(), expected);
+}
+
+#[test]
+fn a_policy_that_is_none_is_refused_with_the_words_there_are() {
+    for (line, refusal) in [
+        ("unknown = \"ignore\"", "`on.unknown` can't be `ignore`: use stop, dead_letter or skip"),
+        ("unreadable = \"deadletter\"", "`on.unreadable` can't be `deadletter`: did you mean `dead_letter`?"),
+        ("replaced = \"forbid\"", "`on.replaced` can't be `forbid`: use mark or stop"),
+        (
+            "replaced = \"snapshot\"",
+            "`on.replaced` can't be `snapshot` yet: this version takes none; use mark or stop",
+        ),
+    ] {
+        assert_eq!(Given::with_sink(&format!("[on]\n{line}")).refused(), format!("some.toml: {refusal}"));
+    }
 }
 
 const CANARY: &str = "c4n4ry";

@@ -18,7 +18,7 @@ use mongo_observer::bson::extjson::{Mode, write_doc};
 use mongo_observer::error::Error;
 use mongo_observer::event::Namespace;
 use mongo_observer::format::{Addressing, Format, Route};
-use mongo_observer::pipeline::{OnUnknown, Router, Stage};
+use mongo_observer::pipeline::{Policies, Router, Stage};
 use mongo_observer::source::Namespaces;
 use mongo_observer::source::oplog::{Cut, Cutter};
 
@@ -30,6 +30,10 @@ struct OneTopic(Arc<Route>);
 
 impl Router for OneTopic {
     fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.0)).boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
         futures::future::ok(Arc::clone(&self.0)).boxed()
     }
 
@@ -46,7 +50,7 @@ fn stage() -> Stage {
     };
     let source = "rs0/6b0574e82148b8612ab610f8".to_owned();
     let router = Arc::new(OneTopic(Arc::new(route)));
-    Stage::new(source, Arc::new(Namespaces::default()), router, Format::Json.encoder(), OnUnknown::Stop)
+    Stage::new(source, Arc::new(Namespaces::default()), router, Format::Json.encoder(), Policies::default())
 }
 
 /// What the connector does with a reply of the server.

@@ -19,7 +19,7 @@ use crate::bson::extjson::{parse, write_string};
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
 use crate::format::{Addressing, Record, Route, Template};
-use crate::pipeline::{OnUnknown, RecordBatch, Router, Stage};
+use crate::pipeline::{Policies, RecordBatch, Router, Stage};
 use crate::source::oplog::{Cut, Cutter, Pieces};
 use crate::source::{Chunk, Namespaces};
 
@@ -71,7 +71,7 @@ impl Decoder {
         let topics = Topics::new(prefix)?;
         let router: Arc<dyn Router> = if *records { Arc::new(topics) } else { Arc::new(Lines::new()) };
         let namespaces = Arc::new(Namespaces::default());
-        let stage = Stage::new(SOURCE.to_owned(), namespaces, router, format.encoder(), OnUnknown::Stop);
+        let stage = Stage::new(SOURCE.to_owned(), namespaces, router, format.encoder(), Policies::default());
         Ok(Self { stage, records: *records, pieces: Pieces::default() })
     }
 
@@ -231,6 +231,10 @@ impl Router for Lines {
         futures::future::ok(Arc::clone(&self.0)).boxed()
     }
 
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.0)).boxed()
+    }
+
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         Vec::new()
     }
@@ -255,6 +259,11 @@ impl Router for Topics {
     fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
         let topic = self.template.topic(&self.prefix, ns).map_err(|error| refused(&error));
         futures::future::ready(topic.map(|topic| Arc::new(route(topic, Addressing::Partitions(1))))).boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        let topic = Template::dead_letters(&self.prefix);
+        futures::future::ok(Arc::new(route(topic, Addressing::Partitions(1)))).boxed()
     }
 
     fn watermark_routes(&self) -> Vec<Arc<Route>> {

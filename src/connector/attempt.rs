@@ -118,7 +118,7 @@ impl SinkAttempt {
             Arc::clone(&self.shared.namespaces),
             sink.router,
             self.format.encoder(),
-            config.on.unknown,
+            config.on.policies(),
         );
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {

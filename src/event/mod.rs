@@ -56,7 +56,7 @@ pub enum Change<'a> {
     Replace {
         /// The document's key.
         key: Key<'a>,
-        /// The new document, exact.
+        /// The new document, exact. One that a user's `applyOps` wrote without its `_id`, which it keeps, has none here.
         after: RawDoc<'a>,
     },
     /// The document is gone.
@@ -107,12 +107,47 @@ impl<'a> Change<'a> {
 pub struct Command<'a> {
     /// The change stream's word for it: `create`, `drop`, `rename`, `dropDatabase`, `createIndexes`, `dropIndexes`, `modify`, …
     pub name: &'static str,
-    /// The command as the oplog has it.
+    /// The command as the oplog has it; of a view its document in `system.views`, which for a drop is only its `_id`.
     pub o: RawDoc<'a>,
     /// The entry's second document, such as the old options.
     pub o2: Option<RawDoc<'a>>,
     /// Where a rename leads to.
     pub to: Option<Namespace<'a>>,
+    /// What sort of collection it is about.
+    pub of: CollectionType,
+    /// The collection, or that which a rename leads to, now has contents that no events before have told: those of a namespace that is
+    /// not captured, or of another collection in the place of the one that was there.
+    pub replaced: bool,
+}
+
+impl<'a> Command<'a> {
+    /// A command on a collection, of which nothing is known but this.
+    pub fn new(name: &'static str, o: RawDoc<'a>) -> Self {
+        Self { name, o, o2: None, to: None, of: CollectionType::Collection, replaced: false }
+    }
+}
+
+/// What a command is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CollectionType {
+    /// An ordinary collection, or a whole database.
+    #[default]
+    Collection,
+    /// A view. The oplog does not tell that a dropped one was a time-series collection.
+    View,
+    /// A time-series collection, which is a view of its buckets.
+    TimeSeries,
+}
+
+impl CollectionType {
+    /// The change stream's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collection => "collection",
+            Self::View => "view",
+            Self::TimeSeries => "timeseries",
+        }
+    }
 }
 
 /// A document's key: `_id`, behind the shard key's fields in a sharded collection.

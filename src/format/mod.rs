@@ -3,12 +3,14 @@
 //! A format is an [`Encoder`]. It writes any number of records for an event (none, where a peer's format has none) through a
 //! [`RecordWriter`], which adds the header and the destination. Everything ends up in one buffer per batch.
 
+mod dead_letter;
 mod header;
 mod json;
 mod memo;
 mod name;
 mod record;
 
+pub use dead_letter::DeadLetter;
 pub use header::Header;
 pub use json::Json;
 pub use name::{Template, TemplateError, collision_key, murmur2};

@@ -175,6 +175,12 @@ impl RecordInProgress<'_> {
         Ok(())
     }
 
+    /// Lets the key pick the partition, as a document's does.
+    pub(super) fn spread_by_key(mut self) -> Self {
+        self.spread = true;
+        self
+    }
+
     /// Adds the record to the batch.
     pub fn finish(mut self) {
         if let (Addressing::Partitions(count), true) = (&self.route.addressing, self.spread) {

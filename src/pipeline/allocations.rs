@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use mongodb::bson::{Document, Timestamp, doc};
 
-use super::{OnUnknown, Router, Stage};
+use super::{Policies, Router, Stage};
 use crate::error::Error;
 use crate::event::Namespace;
 use crate::format::{Addressing, Format, Route};
@@ -19,6 +19,10 @@ struct OneTopic(Arc<Route>);
 
 impl Router for OneTopic {
     fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.0)).boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
         futures::future::ok(Arc::clone(&self.0)).boxed()
     }
 
@@ -83,8 +87,13 @@ fn more_fields_and_more_events_are_no_more_allocations() {
     for format in [Format::Json, Format::JsonCanonical] {
         let encoder = format.encoder();
         let router: Arc<OneTopic> = Arc::clone(&router);
-        let stage =
-            Stage::new("rs0".to_owned(), Arc::new(Namespaces::default()), router, encoder, OnUnknown::Stop);
+        let stage = Stage::new(
+            "rs0".to_owned(),
+            Arc::new(Namespaces::default()),
+            router,
+            encoder,
+            Policies::default(),
+        );
         let few = allocations(&stage, &chunk(insert, 100, 4));
         assert!(few < 20, "{few} allocations for a batch");
         for (entries, count) in [(100, 80), (200, 4)] {

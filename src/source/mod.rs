@@ -92,4 +92,9 @@ impl Chunk {
             wall_ms: None,
         }
     }
+
+    /// The bytes of one of its operations.
+    pub fn document(&self, op: &Op) -> &[u8] {
+        &self.bytes[op.doc.start as usize..op.doc.end as usize]
+    }
 }

@@ -30,12 +30,11 @@ impl TypeBits {
             bytes if bytes.iter().all(|byte| *byte == 0) => Vec::new(),
             [byte] if *byte < 0x80 => self.bytes,
             _ => {
-                let mut encoded = match u8::try_from(count) {
-                    Ok(short @ ..=127) => vec![0x80 + short],
-                    _ => {
-                        let long = u32::try_from(count).unwrap_or(u32::MAX);
-                        [&[0x80][..], &long.to_le_bytes()].concat()
-                    }
+                let mut encoded = if let Ok(short @ ..=127) = u8::try_from(count) {
+                    vec![0x80 + short]
+                } else {
+                    let long = u32::try_from(count).unwrap_or(u32::MAX);
+                    [&[0x80][..], &long.to_le_bytes()].concat()
                 };
                 encoded.extend_from_slice(&self.bytes);
                 encoded

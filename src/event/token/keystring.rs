@@ -166,12 +166,11 @@ impl KeyString {
 
     fn binary(&mut self, subtype: u8, bytes: &[u8]) {
         self.byte(0x5A);
-        match u8::try_from(bytes.len()) {
-            Ok(short @ ..=254) => self.byte(short),
-            _ => {
-                self.byte(0xFF);
-                self.bytes.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-            }
+        if let Ok(short @ ..=254) = u8::try_from(bytes.len()) {
+            self.byte(short);
+        } else {
+            self.byte(0xFF);
+            self.bytes.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         }
         self.byte(subtype);
         self.bytes.extend_from_slice(bytes);

@@ -1,5 +1,8 @@
 //! Numbers in a KeyString: the bytes of their value alone, whatever their type, ordered as the values are.
 
+// Doubles are positive and whole where they are made integers of.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
 use super::bits::TypeBits;
 use super::exact::{Decimal, Exact};
 
@@ -75,7 +78,9 @@ fn signed(out: &mut Vec<u8>, negative: bool, write: impl FnOnce(&mut Vec<u8>)) {
     write(out);
     if negative && let Some((first, rest)) = out[start..].split_first_mut() {
         *first = MIRROR - *first;
-        rest.iter_mut().for_each(|byte| *byte = !*byte);
+        for byte in rest {
+            *byte = !*byte;
+        }
     }
 }
 

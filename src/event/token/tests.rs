@@ -1,5 +1,7 @@
 //! Tokens that servers gave, and what was computed for the same events.
 
+#![allow(clippy::cast_precision_loss)]
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -88,7 +90,7 @@ fn tokens_are_those_of_the_servers() {
 fn token(vector: &Value, op: &str, at: Position, o: RawDoc<'_>, key: RawDoc<'_>) -> ResumeToken {
     let key = Key::Document(key);
     let to = (op == "rename").then_some(Namespace { db: "tok_ddl", coll: "moved" });
-    let command = |name| Change::Command(Command { name, o, o2: None, to });
+    let command = |name| Change::Command(Command { to, ..Command::new(name, o) });
     let change = match op {
         "insert" => Change::Insert { key, after: RawDoc::EMPTY },
         "delete" => Change::Delete { key },

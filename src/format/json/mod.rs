@@ -22,7 +22,7 @@ use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
 };
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Change, ChangeEvent, Command, Delta, DeltaVisitor, Key, Namespace, Txn};
+use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, DeltaVisitor, Key, Namespace, Txn};
 
 /// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
 /// name.
@@ -167,6 +167,14 @@ impl Json {
         if let Some(to) = command.to {
             member(out, "to");
             namespace(out, to);
+        }
+        if command.of != CollectionType::Collection {
+            member(out, "nsType");
+            write_string(out, command.of.name().as_bytes());
+        }
+        if command.replaced {
+            member(out, "replaced");
+            out.extend_from_slice(b"true");
         }
         Ok(())
     }

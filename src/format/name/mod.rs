@@ -5,7 +5,8 @@
 //! What a template itself brings together (`{prefix}.{coll}`, or separators that occur in collection names) a router finds when it
 //! meets the second namespace.
 //!
-//! The connector's own records, those without a collection, go to `{prefix}._commands` and `{prefix}._watermark`.
+//! The connector's own records, those without a collection, go to `{prefix}._commands`, `{prefix}._watermark` and
+//! `{prefix}._dead_letters`.
 
 mod kafka;
 mod nats;
@@ -92,6 +93,11 @@ impl Template {
     /// The subject of watermarks. (On Kafka they go to the topics that they speak for.)
     pub fn watermark(prefix: &str) -> String {
         format!("{prefix}._watermark")
+    }
+
+    /// The topic or subject of what can't become an event.
+    pub fn dead_letters(prefix: &str) -> String {
+        format!("{prefix}._dead_letters")
     }
 
     /// The text before the first variable that differs between events: what all names made with this prefix begin with.

@@ -219,6 +219,10 @@ impl Router for OneRoute {
         })
     }
 
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        Box::pin(async { Ok(Arc::clone(&self.0)) })
+    }
+
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         Vec::new()
     }

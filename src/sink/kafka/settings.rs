@@ -216,6 +216,11 @@ impl Settings {
         [self.checkpoint_topic(), format!("{}._namespaces", self.prefix)]
     }
 
+    /// The topic of what can't become an event.
+    pub(super) fn dead_letter_topic(&self) -> String {
+        Template::dead_letters(&self.prefix)
+    }
+
     /// How many bytes librdkafka puts into one batch.
     pub(super) fn batch_bytes(&self) -> usize {
         self.number("batch.size").unwrap_or(BATCH_BYTES)

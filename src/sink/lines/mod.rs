@@ -99,6 +99,10 @@ impl Router for Lines {
         Box::pin(async { Ok(Arc::clone(&self.route)) })
     }
 
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        Box::pin(async { Ok(Arc::clone(&self.route)) })
+    }
+
     /// A file keeps the position itself, so it wants them; a person who looks at standard output does not.
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         if self.watermarks { vec![Arc::clone(&self.route)] } else { Vec::new() }

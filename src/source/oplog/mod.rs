@@ -16,5 +16,5 @@ pub use chain::{Chain, Pieces, Wanted};
 pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
-pub use translate::{Unreadable, translate};
+pub use translate::{Fault, FaultKind, translate, unencodable};
 pub(crate) use verify::entry_before;
