@@ -19,7 +19,7 @@ use crate::pipeline::{
 };
 use crate::source::client::{Deployment, oldest_entry};
 use crate::source::oplog::{OplogSource, TailSettings};
-use crate::source::{Resume, Source};
+use crate::source::{Namespaces, Resume, Source};
 
 /// How often the oplog's oldest entry is looked up.
 const WINDOW_INTERVAL: Duration = Duration::from_secs(15);
@@ -106,16 +106,14 @@ impl SinkAttempt {
         )?;
         let is_first =
             stored.as_ref().and_then(Stored::checkpoint).is_none() && !matches!(sink.tail, SinkTail::At(_));
-        let source = OplogSource::new(
-            deployment.clone(),
-            Arc::clone(&self.shared.namespaces),
-            TailSettings::default(),
-        );
+        let namespaces = Namespaces::clone(&self.shared.namespaces).on_shard(deployment.is_shard);
+        let namespaces = Arc::new(namespaces);
+        let source = OplogSource::new(deployment.clone(), Arc::clone(&namespaces), TailSettings::default());
         let chunks = source.open(resume).await?;
         self.announce(deployment, resume);
         let stage = Stage::new(
             deployment.source.clone(),
-            Arc::clone(&self.shared.namespaces),
+            namespaces,
             sink.router,
             self.format.encoder(),
             config.on.policies(),

@@ -30,6 +30,8 @@ pub struct Deployment {
     pub version: String,
     /// The members that the set names.
     pub hosts: Vec<String>,
+    /// Whether it is a shard of a sharded cluster, as far as it tells.
+    pub is_shard: bool,
 }
 
 impl Deployment {
@@ -55,7 +57,8 @@ impl Deployment {
             .flatten()
             .filter_map(|host| host.as_str().map(str::to_owned))
             .collect();
-        Ok(Self { client, options, source, version, hosts })
+        let is_shard = is_shard(&hello);
+        Ok(Self { client, options, source, version, hosts, is_shard })
     }
 
     /// The driver's client.
@@ -147,6 +150,11 @@ fn unsupported(hello: &Document, at: &str) -> Option<Error> {
     refuse(format!(
         "{at} is a standalone mongod, which has no oplog: start it with --replSet and run rs.initiate()"
     ))
+}
+
+/// Members of a sharded cluster add the cluster's commit point to every answer; those of the config servers' set say that they are such.
+fn is_shard(hello: &Document) -> bool {
+    hello.contains_key("lastCommittedOpTime") && !hello.contains_key("configsvr")
 }
 
 /// The driver only says that it found no member: asks each host directly what it is.
@@ -364,7 +372,7 @@ pub(super) fn fault(error: &DriverError, doing: &str) -> Error {
 mod tests {
     use mongodb::bson::doc;
 
-    use super::{same_source, unsupported};
+    use super::{is_shard, same_source, unsupported};
 
     #[test]
     fn what_has_no_oplog_is_refused_with_what_it_is() {
@@ -377,6 +385,14 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
         assert!(unsupported(&doc! { "setName": "rs0" }, "db:1").is_none());
+    }
+
+    #[test]
+    fn a_shard_is_told_by_its_answer() {
+        let time = mongodb::bson::Timestamp { time: 1, increment: 1 };
+        assert!(is_shard(&doc! { "setName": "a", "lastCommittedOpTime": time }));
+        assert!(!is_shard(&doc! { "setName": "a" }));
+        assert!(!is_shard(&doc! { "setName": "cfg", "configsvr": 2, "lastCommittedOpTime": time }));
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod demo;
 mod failover;
 mod fresh;
 mod limits;
+mod namespaces;
+mod policies;
 mod quiet;
 mod resume;
 mod security;
