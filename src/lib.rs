@@ -29,7 +29,7 @@
 //! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions; `chain.rs` puts together a
 //!    transaction of several entries at the last of them.
 //! 3. `pipeline/run.rs`, `read`: each chunk takes its bytes from the budget and gets a task of its own; the tasks' handles are queued.
-//! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate.rs` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
+//! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
 //!    bytes; the router knows its topic; an encoder of [`mod@format`] writes key, value and header into the batch's one buffer.
 //! 5. `pipeline/run.rs`, the loop: handles are joined in order, the batch goes to the sink.
 //! 6. `sink/kafka/deliver.rs`, `sink/nats/chain.rs`, `sink/lines/writer.rs`: out, and the acknowledgement back.

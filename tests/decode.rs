@@ -104,7 +104,10 @@ fn a_bad_line_is_named_with_its_reason_and_the_others_are_decoded() {
         ("[]", "expected an object at byte 0"),
         (r#"{"ts": {"$timestamp": {"t": 1}}}"#, "`ts`: "),
         (r#"{"v": 2, "op": "n"}"#, "an oplog entry without `ts`"),
-        (&entry(r#""op": "i", "ns": "shop.orders""#), "0000000007-0000000001-0000000000: no `o` document"),
+        (
+            &entry(r#""op": "i", "ns": "shop.orders""#),
+            "0000000007-0000000001-0000000000 of shop.orders: no `o` document",
+        ),
         (&entry(r#""op": "i", "o": {"_id": 1}"#), "no namespace"),
         (&insert(r#"{"a": 1}"#), "an insert of a document without _id"),
         (&entry(r#""op": "d", "ns": "shop.orders", "o": {}"#), "the document has no _id"),
@@ -123,7 +126,7 @@ fn a_bad_line_is_named_with_its_reason_and_the_others_are_decoded() {
             &entry(
                 r#""op": "c", "ns": "admin.$cmd", "prevOpTime": {"ts": {"$timestamp": {"t": 6, "i": 1}}, "t": 1}, "o": {"applyOps": []}"#,
             ),
-            "the end of a transaction of several oplog entries",
+            "a transaction whose earlier entries are missing",
         ),
         (&command(r#"{"commitTransaction": 1}"#), "the commit of a prepared transaction"),
     ];
@@ -146,7 +149,11 @@ fn a_transaction_with_a_bad_operation_has_no_events_at_all() {
     let outcome =
         decode(&[], entry(&format!(r#""op": "c", "ns": "admin.$cmd", "o": {{"applyOps": [{operations}]}}"#)));
     assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""));
-    assert!(outcome.err.contains("0000000007-0000000001-0000000001: unknown operation"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("0000000007-0000000001-0000000001 of shop.orders: unknown operation"),
+        "{}",
+        outcome.err
+    );
 }
 
 #[test]
@@ -227,7 +234,8 @@ fn what_is_not_published_leaves_no_line() {
     let lines = [
         entry(r#""op": "n", "ns": "", "o": {"msg": "periodic noop"}"#),
         entry(r#""op": "i", "ns": "admin.system.users", "o": {"_id": 1}"#),
-        entry(r#""op": "i", "ns": "shop.system.views", "o": {"_id": 1}"#),
+        entry(r#""op": "i", "ns": "shop.system.js", "o": {"_id": 1}"#),
+        entry(r#""op": "i", "ns": "shop.tmp.agg_out.1", "o": {"_id": 1}"#),
         entry(
             r#""op": "c", "ns": "admin.$cmd", "o": {"applyOps": [{"op": "i", "ns": "shop.a", "o": {"_id": 1}}], "partialTxn": true}"#,
         ),

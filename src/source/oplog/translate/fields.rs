@@ -9,7 +9,7 @@ use crate::source::Namespaces;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields<'a> {
     pub(super) op: &'a [u8],
-    pub(super) ns: &'a [u8],
+    pub(super) ns: Option<&'a [u8]>,
     pub(super) ui: Option<[u8; 16]>,
     pub(super) o: Option<RawDoc<'a>>,
     pub(super) o2: Option<RawDoc<'a>>,
@@ -26,7 +26,7 @@ impl<'a> Fields<'a> {
             let element = element?;
             match element.name {
                 b"op" => fields.op = element.value.as_str_bytes().unwrap_or_default(),
-                b"ns" => fields.ns = element.value.as_str_bytes().unwrap_or_default(),
+                b"ns" => fields.ns = element.value.as_str_bytes(),
                 b"ui" => fields.ui = element.value.as_uuid(),
                 b"o" => fields.o = element.value.as_doc(),
                 b"o2" => fields.o2 = element.value.as_doc(),
@@ -45,10 +45,11 @@ impl<'a> Fields<'a> {
 
     /// The namespace; none if it has no name in UTF-8 and concerns nobody, as far as the database tells.
     pub(super) fn namespace(&self, namespaces: &Namespaces) -> Result<Option<Namespace<'a>>, Why> {
-        if let Ok(ns) = std::str::from_utf8(self.ns) {
+        let ns = self.ns.ok_or(Why::from("no namespace"))?;
+        if let Ok(ns) = std::str::from_utf8(ns) {
             return Ok(Some(Namespace::split(ns)));
         }
-        let db = self.ns.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let db = ns.split(|byte| *byte == b'.').next().unwrap_or_default();
         match std::str::from_utf8(db) {
             Ok(db) if !namespaces.captures_database(db) => Ok(None),
             _ => Err(Why::unreadable("a namespace that is not UTF-8")),

@@ -38,7 +38,7 @@ pub fn translate<'a>(
         (None, Ok(fields)) => meaning(fields, namespaces),
     };
     let fields = fields.unwrap_or_default();
-    let meaning = meaning.map_err(|why| why.at(op.at, fields.ns))?;
+    let meaning = meaning.map_err(|why| why.at(op.at, fields.ns.unwrap_or_default()))?;
     Ok(meaning.map(|(ns, change)| ChangeEvent {
         at: op.at,
         term: op.term,
