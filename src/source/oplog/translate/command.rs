@@ -51,7 +51,7 @@ pub(super) fn meaning<'a>(fields: &Fields<'a>, ns: Namespace<'a>, namespaces: &N
         "rename" => rename(command, value, namespaces),
         _ if !namespaces.captures_database(ns.db) => Ok(None),
         "dropDatabase" => Ok(Some((Namespace { db: ns.db, coll: "" }, Change::Command(command)))),
-        "importCollection" => import(command, ns.db, text(value)?, namespaces),
+        "importCollection" => import(command, ns.db, value, namespaces),
         _ => {
             let on = Namespace { db: ns.db, coll: text(value)? };
             Ok(namespaces.captures(on).then_some((on, Change::Command(command))))
@@ -98,8 +98,13 @@ fn rename<'a>(mut command: Command<'a>, from: RawValue<'a>, namespaces: &Namespa
 }
 
 /// A collection whose files were put into the database; it is named in full.
-#[allow(clippy::unnecessary_wraps, reason = "as all the commands' functions")]
-fn import<'a>(mut command: Command<'a>, db: &'a str, name: &'a str, namespaces: &Namespaces) -> Meaning<'a> {
+fn import<'a>(
+    mut command: Command<'a>,
+    db: &'a str,
+    name: RawValue<'a>,
+    namespaces: &Namespaces,
+) -> Meaning<'a> {
+    let name = text(name)?;
     let within = name.strip_prefix(db).and_then(|rest| rest.strip_prefix('.'));
     let on = Namespace { db, coll: within.unwrap_or(name) };
     let is_trial = command.o.get("dryRun").and_then(RawValue::as_bool) == Some(true);
