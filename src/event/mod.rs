@@ -174,6 +174,8 @@ impl<'a> Key<'a> {
 pub struct Txn {
     /// The logical session's UUID.
     pub session: [u8; 16],
+    /// The digest of the session's user.
+    pub user: Option<[u8; 32]>,
     /// The transaction's number within the session.
     pub number: i64,
     /// How many operations it has, before any filter.
