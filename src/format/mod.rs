@@ -139,6 +139,11 @@ impl Format {
         }
     }
 
+    /// Whether commands on a database have a topic of that database's, and not one that all databases share.
+    pub fn gives_databases_topics(self) -> bool {
+        self.is_mongodbs()
+    }
+
     /// Whether it is that of MongoDB's Kafka connector.
     fn is_mongodbs(self) -> bool {
         matches!(self, Self::Mongodb | Self::MongodbSimplified | Self::MongodbExtended)
@@ -161,7 +166,7 @@ impl Format {
         prefix: &str,
         ns: Namespace<'_>,
     ) -> Result<String, TemplateError> {
-        if self.is_mongodbs() && ns.coll.is_empty() {
+        if self.gives_databases_topics() && ns.coll.is_empty() {
             template.database_topic(prefix, ns.db)
         } else {
             template.topic(prefix, ns)
