@@ -46,6 +46,8 @@ impl Shape {
     }
 
     /// Appends the document. `path` is working space.
+    ///
+    /// Images, once events have them: `fullDocument` of an update has the place of an insert's, `fullDocumentBeforeChange` is the last field.
     pub(super) fn write(
         self,
         out: &mut Vec<u8>,
