@@ -265,6 +265,23 @@ fn several_sinks_do_not_share_what_each_needs_alone() {
 }
 
 #[test]
+fn lines_are_text_and_tell_their_position_unless_it_is_kept_elsewhere() {
+    let sink = |kind: &str, format: &str| format!("[sinks.out]\ntype = \"{kind}\"\nformat = \"{format}\"\n");
+    for kind in ["stdout", "file"] {
+        let refused = Given::file(&sink(kind, "bson")).refused();
+        assert!(
+            refused.ends_with("`sinks.out.format` can't be `bson`, which is no text: use json-canonical")
+        );
+    }
+    let refused = Given::file(&sink("file", "mongodb")).refused();
+    assert!(refused.ends_with("set checkpoint.store to \"file\" or \"mongodb\""), "{refused}");
+    Given::file(&(sink("file", "mongodb") + "[checkpoint]\nstore = \"file\"\n")).load();
+    let expanded = Given::file(&sink("stdout", "mongodb-extended"))
+        .variable("MONGO_OBSERVER_SINKS__OUT__EXPANDED_EVENTS", "true");
+    assert!(expanded.load().sinks["out"].expanded_events());
+}
+
+#[test]
 fn a_position_and_policies_are_read() {
     let config = Given::with_sink("[source]\nstart = \"1795393406-1\"").load();
     assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));

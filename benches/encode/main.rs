@@ -50,7 +50,8 @@ fn stage() -> Stage {
     };
     let source = "rs0/6b0574e82148b8612ab610f8".to_owned();
     let router = Arc::new(OneTopic(Arc::new(route)));
-    Stage::new(source, Arc::new(Namespaces::default()), router, Format::Json.encoder(), Policies::default())
+    let encoder = Format::Json.encoder();
+    Stage::new(source, Arc::new(Namespaces::default()), router, encoder, Policies::default())
 }
 
 /// What the connector does with a reply of the server.

@@ -129,7 +129,7 @@ impl DemoSink {
 /// `mongo-observer decode`
 #[derive(Debug, Args)]
 pub struct Decode {
-    /// How events are written
+    /// How events are written; `bson` is shown as canonical Extended JSON
     #[arg(long, default_value_t, value_parser = format_parser())]
     pub format: Format,
 

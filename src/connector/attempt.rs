@@ -11,7 +11,7 @@ use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
 use crate::event::Mark;
-use crate::format::Format;
+use crate::format::{Format, Options};
 use crate::monitor::Observed;
 use crate::pipeline::{
     Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, SinkTail, Stage, Stored,
@@ -34,6 +34,7 @@ pub(super) struct SinkAttempt {
     pub(super) name: String,
     pub(super) sink: Box<dyn OpenSink>,
     pub(super) format: Format,
+    pub(super) expanded_events: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     pub(super) watch: Arc<Observed>,
@@ -115,7 +116,7 @@ impl SinkAttempt {
             deployment.source.clone(),
             namespaces,
             sink.router,
-            self.format.encoder(),
+            self.format.encoder_with(self.format_options(deployment)),
             config.on.policies(),
         );
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
@@ -131,6 +132,12 @@ impl SinkAttempt {
             is_first,
             monitor: Arc::clone(&self.watch) as _,
         }))
+    }
+
+    fn format_options(&self, deployment: &Deployment) -> Options {
+        let mut options = Options { expanded_events: self.expanded_events, ..Options::default() };
+        options.server = deployment.release().unwrap_or(options.server);
+        options
     }
 
     /// The configured store, and whether the sink's own records are the checkpoint.

@@ -8,7 +8,7 @@ mod namespace;
 mod position;
 pub mod token;
 
-pub use diff::{Delta, DeltaVisitor};
+pub use diff::{Component, Components, Delta, DeltaVisitor};
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};
 
@@ -174,6 +174,8 @@ impl<'a> Key<'a> {
 pub struct Txn {
     /// The logical session's UUID.
     pub session: [u8; 16],
+    /// The digest of the session's user.
+    pub user: Option<[u8; 32]>,
     /// The transaction's number within the session.
     pub number: i64,
     /// How many operations it has, before any filter.

@@ -48,7 +48,7 @@ pub(super) fn position_in(header: Range<usize>) -> Range<usize> {
 const POSITION_TEXT: &[u8; 32] = b"0000000000-0000000000-0000000000";
 
 /// Appends a position's text. Going through `fmt` would take several times as long.
-fn write_position(out: &mut Vec<u8>, at: Position) {
+pub(super) fn write_position(out: &mut Vec<u8>, at: Position) {
     let mut text = *POSITION_TEXT;
     for (digits, mut value) in text.chunks_mut(11).zip([at.t, at.i, at.ordinal]) {
         for digit in digits[..10].iter_mut().rev() {

@@ -85,13 +85,22 @@ pub struct Encoded {
 pub struct RecordWriter {
     out: Encoded,
     memo: Memo,
+    pub(super) scratch: Scratch,
+}
+
+/// Working space of encoders that make a document before they write it.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) document: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) path: Vec<u8>,
 }
 
 impl RecordWriter {
     /// A writer with room for about that many bytes and records.
     pub fn with_capacity(bytes: usize, records: usize) -> Self {
         let out = Encoded { bytes: Vec::with_capacity(bytes), records: Vec::with_capacity(records) };
-        Self { out, memo: Memo::default() }
+        Self { out, ..Self::default() }
     }
 
     /// Begins a record of `event`: writes its header and its subject. Dropped without [`RecordInProgress::finish`] it leaves nothing.
@@ -205,7 +214,7 @@ impl RecordInProgress<'_> {
     ) -> Result<(), E> {
         let place = |range: &Range<u32>| range.start as usize..range.end as usize;
         let (position, key) = (position_in(place(&self.header)), place(&self.key));
-        let RecordWriter { out, memo } = &mut *self.writer;
+        let RecordWriter { out, memo, .. } = &mut *self.writer;
         let start = out.bytes.len();
         write(&mut out.bytes, Before { position, key, memo })?;
         self.value = Some(range(start, out.bytes.len()));

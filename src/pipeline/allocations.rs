@@ -84,7 +84,7 @@ fn allocations(stage: &Stage, chunk: &Chunk) -> u64 {
 fn more_fields_and_more_events_are_no_more_allocations() {
     let route = Route { name: "t".to_owned(), addressing: Addressing::Partitions(3), bytes_max: usize::MAX };
     let router = Arc::new(OneTopic(Arc::new(route)));
-    for format in [Format::Json, Format::JsonCanonical] {
+    for format in [Format::Json, Format::JsonCanonical, Format::Bson] {
         let encoder = format.encoder();
         let router: Arc<OneTopic> = Arc::clone(&router);
         let stage = Stage::new(

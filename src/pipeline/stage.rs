@@ -68,7 +68,8 @@ impl Stage {
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
-        let Some(event) = translate(chunk, op, &self.namespaces, &self.source)? else {
+        let event = translate(chunk, op, &self.namespaces, &self.source)?;
+        let Some(event) = event.filter(|event| self.encoder.publishes(&event.change)) else {
             counts.filtered += 1;
             return Ok(());
         };
@@ -116,7 +117,8 @@ impl Stage {
     fn places<'e>(&self, event: &ChangeEvent<'e>) -> [Option<Namespace<'e>>; 2] {
         let Change::Command(command) = event.change else { return [Some(event.ns), None] };
         let Some(to) = command.to else { return [Some(event.ns), None] };
-        [event.ns, to].map(|ns| self.namespaces.captures(ns).then_some(ns))
+        let [from, to] = [event.ns, to].map(|ns| self.namespaces.captures(ns).then_some(ns));
+        if from.is_some() && !self.encoder.tells_where_renames_lead() { [from, None] } else { [from, to] }
     }
 
     async fn route(&self, ns: Namespace<'_>) -> Result<Arc<Route>, Error> {
@@ -141,8 +143,11 @@ impl Stage {
         let before = out.len();
         let encoded = self.encoder.encode(event, route, out);
         encoded.map_err(|error| unencodable(event, error.to_string()))?;
-        fits(format_args!("event of {}", event.ns), event.at, out.len() - before, route)?;
-        counts.add(&event.change);
+        let size = out.len() - before;
+        fits(format_args!("event of {}", event.ns), event.at, size, route)?;
+        if size > 0 {
+            counts.add(&event.change);
+        }
         Ok(())
     }
 

@@ -68,8 +68,13 @@ impl Deployment {
 
     /// Whether this server is newer than those that the reading was tested with.
     pub fn is_untested(&self) -> bool {
-        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        major.is_some_and(|major| major > 6)
+        self.release().is_some_and(|(major, _)| major > 6)
+    }
+
+    /// The first two numbers of the server's version.
+    pub fn release(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.version.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
     }
 
     /// A client that speaks with one member only, whatever its state.

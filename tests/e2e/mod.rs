@@ -9,6 +9,7 @@ mod harness;
 
 mod bad_input;
 mod broker;
+mod change_streams;
 mod crash;
 mod cursor;
 mod delivery;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mongo_observer::error::ErrorKind;
-use mongo_observer::format::Addressing;
+use mongo_observer::format::{Addressing, Format};
 use mongo_observer::pipeline::SinkTail;
 use mongo_observer::sink::kafka::Property;
 use tokio::time::Instant;
@@ -63,6 +63,24 @@ async fn namespaces_never_meet_by_accident() {
         let error = shared.router.route(ns(own)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Collision, "{error}");
     }
+}
+
+#[tokio::test]
+async fn databases_have_topics_where_mongodbs_connector_gives_them_some() {
+    let servers = broker().await;
+    let mongodb = |prefix| Settings { format: Format::Mongodb, ..settings(servers, prefix) };
+    let database = Namespace { db: "shop", coll: "" };
+    let opened = open(mongodb("peer")).await;
+    for (ns, topic) in
+        [(database, "peer.shop"), (ns("shop.orders"), "peer.shop.orders"), (ns("a.b"), "peer.a.b")]
+    {
+        assert_eq!(opened.router.route(ns).await.unwrap().name, topic);
+    }
+    let error = opened.router.route(Namespace { db: "a_b", coll: "" }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Collision, "{error}");
+    let all_in_one = open(Settings { topic: "{prefix}-all".to_owned(), ..mongodb("peer") }).await;
+    let one = all_in_one.router.route(ns("shop.orders")).await.unwrap();
+    assert!(Arc::ptr_eq(&one, &all_in_one.router.route(database).await.unwrap()));
 }
 
 #[tokio::test]

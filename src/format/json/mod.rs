@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
-//! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact.
+//! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
+//! path could be read in several ways, because a name has a dot or is a number, `disambiguatedPaths` has its parts.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,10 @@ use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
 };
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, DeltaVisitor, Key, Namespace, Txn};
+use crate::event::{
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
+    Txn,
+};
 
 /// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
 /// name.
@@ -112,15 +116,22 @@ impl Json {
     fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         // One walk for each list: a diff is small, and nothing has to be kept between them.
         let mut list = |out: &mut Vec<u8>, part| {
-            delta.visit(path, &mut List { out, mode: self.mode, part, is_empty: true })
+            let mut list = List { out, mode: self.mode, part, is_empty: true, ambiguous: false };
+            delta.visit(path, &mut list)?;
+            Ok(list.ambiguous)
         };
         out.extend_from_slice(b"{\"updatedFields\":{");
         list(out, Part::Updated)?;
         out.extend_from_slice(b"},\"removedFields\":[");
         list(out, Part::Removed)?;
         out.extend_from_slice(b"],\"truncatedArrays\":[");
-        list(out, Part::Truncated)?;
+        let ambiguous = list(out, Part::Truncated)?;
         out.push(b']');
+        if ambiguous {
+            out.extend_from_slice(b",\"disambiguatedPaths\":{");
+            list(out, Part::Disambiguated)?;
+            out.push(b'}');
+        }
         match delta {
             Delta::Diff(diff) => {
                 member(out, "diff");
@@ -229,6 +240,7 @@ enum Part {
     Updated,
     Removed,
     Truncated,
+    Disambiguated,
 }
 
 struct List<'o> {
@@ -236,6 +248,8 @@ struct List<'o> {
     mode: Mode,
     part: Part,
     is_empty: bool,
+    /// Whether one of the paths could be read in several ways.
+    ambiguous: bool,
 }
 
 impl List<'_> {
@@ -250,6 +264,8 @@ impl List<'_> {
 }
 
 impl DeltaVisitor for List<'_> {
+    const AMBIGUOUS: bool = true;
+
     fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
         if self.wants(Part::Updated) {
             write_string(self.out, path);
@@ -272,6 +288,24 @@ impl DeltaVisitor for List<'_> {
             member(self.out, "newSize");
             integer(self.out, new_size);
             self.out.push(b'}');
+        }
+    }
+
+    fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
+        self.ambiguous = true;
+        if self.wants(Part::Disambiguated) {
+            write_string(self.out, path);
+            self.out.push(b':');
+            let mut separator = b'[';
+            components.for_each(&mut |component| {
+                self.out.push(separator);
+                match component {
+                    Component::Name(name) => write_string(self.out, name),
+                    Component::Index(digits) => self.out.extend_from_slice(digits),
+                }
+                separator = b',';
+            });
+            self.out.push(b']');
         }
     }
 }

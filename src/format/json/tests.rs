@@ -127,7 +127,7 @@ fn a_delete_in_a_transaction_has_the_whole_key_and_its_place_there() {
     let key = bytes(r#"{"region":"eu","_id":{"$oid":"65f0c0ffee65f0c0ffee65f0"}}"#);
     let mut delete = event(Change::Delete { key: Key::Document(raw(&key)) });
     delete.at.ordinal = 2;
-    delete.txn = Some(Txn { session: [0xab; 16], number: 9, count: 3 });
+    delete.txn = Some(Txn { session: [0xab; 16], user: None, number: 9, count: 3 });
     delete.wall_ms = None;
     check(
         &delete,

@@ -70,15 +70,14 @@ impl KafkaRouter {
 
     /// The name of a namespace's topic, which from now on belongs to it.
     fn claim(&self, ns: Namespace<'_>) -> Result<String, Error> {
-        let topic = self
-            .template
-            .topic(&self.settings.prefix, ns)
-            .map_err(|error| Error::new(ErrorKind::Config, format!("sinks.{}.topic: {error}", self.name)))?;
-        // Databases share a topic for their commands; namespaces do where the template does not tell them apart.
-        let shared = ns.coll.is_empty() || !self.template.tells_namespaces_apart();
-        let owner = if ns.coll.is_empty() {
+        let topic =
+            self.settings.format.topic(&self.template, &self.settings.prefix, ns).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("sinks.{}.topic: {error}", self.name))
+            })?;
+        // Databases may share a topic for their commands; namespaces do where the template does not tell them apart.
+        let owner = if ns.coll.is_empty() && !self.settings.format.gives_databases_topics() {
             "commands on databases".to_owned()
-        } else if shared {
+        } else if !self.template.tells_namespaces_apart() {
             "other namespaces".to_owned()
         } else {
             ns.to_string()

@@ -69,6 +69,9 @@ pub struct Settings {
     pub topic: String,
     /// How events are written.
     pub format: Format,
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    #[serde(deserialize_with = "loose")]
+    pub expanded_events: bool,
     /// Whether topics that are missing are created. Off: a missing topic stops the connector.
     #[serde(deserialize_with = "loose")]
     pub create_topics: bool,
@@ -91,6 +94,7 @@ impl Default for Settings {
             // As MongoDB's own connector and Debezium name them.
             topic: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
+            expanded_events: false,
             // Users of the peers are used to it: there Connect or the brokers do it.
             create_topics: true,
             partitions: BROKER_DEFAULT,

@@ -169,8 +169,8 @@ fn add(
 /// The transaction of an `applyOps` that stands alone: one has a session and a number, and is not a retryable write of several
 /// operations.
 fn transaction(entry: &Entry<'_>, operations: RawDoc<'_>) -> Result<Option<Txn>, Malformed> {
-    let Some((session, number)) = entry.transaction() else { return Ok(None) };
-    Ok(Some(Txn { session, number, count: count(operations)? }))
+    let Some(txn) = entry.transaction() else { return Ok(None) };
+    Ok(Some(Txn { count: count(operations)?, ..txn }))
 }
 
 /// The number of an array's elements.

@@ -17,4 +17,5 @@ pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
 pub use translate::{Fault, FaultKind, translate, unencodable};
+#[cfg(feature = "connector")]
 pub(crate) use verify::entry_before;

@@ -144,7 +144,7 @@ fn a_mark_never_moves_back() {
 
 #[test]
 fn a_transaction_has_a_session_and_a_number() {
-    let one = Txn { session: std::array::from_fn(|byte| byte as u8), number: 9, count: 3 };
+    let one = Txn { session: std::array::from_fn(|byte| byte as u8), user: None, number: 9, count: 3 };
     let of = |members: &str| transactions(&cut(&mut Cutter::new(None), &[apply_ops(1, 3, members, "")]));
     assert_eq!(of(&format!("{SESSION} {FIRST}")), [one]);
     assert_eq!(of(&format!(r#"{SESSION} {FIRST} "multiOpType": 0,"#)), [one]);
