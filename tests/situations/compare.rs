@@ -1,0 +1,142 @@
+//! The one comparison: our events against the change stream's, with the notes of the table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::json::Json;
+use crate::oracle;
+use crate::table::{Note, Side, Situation, Version};
+use crate::values::Value;
+
+/// Database and collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Namespace {
+    pub(crate) db: String,
+    pub(crate) coll: String,
+}
+
+/// An event of either side, in the words of change streams.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Event {
+    pub(crate) op: String,
+    pub(crate) ns: Namespace,
+    pub(crate) to: Option<Namespace>,
+    /// Its cluster time; with ours it is that of its position.
+    pub(crate) at: (u32, u32),
+    pub(crate) ordinal: u32,
+    /// Index and count in a transaction; only ours says so.
+    pub(crate) place: Option<(i64, i64)>,
+    pub(crate) fields: BTreeMap<&'static str, Value>,
+    /// The whole of it; only ours.
+    pub(crate) json: Option<Json>,
+}
+
+impl Event {
+    /// `op collection`, as seen from the database `home`.
+    pub(crate) fn about(&self, home: &str) -> String {
+        let name = |ns: &Namespace| match ns.db.strip_prefix(home) {
+            Some("") => ns.coll.clone(),
+            Some(rest) => format!("{}.{}", rest.trim_start_matches('_'), ns.coll),
+            None => format!("{}.{}", ns.db, ns.coll),
+        };
+        let to = self.to.as_ref().map(|to| format!(" > {}", name(to))).unwrap_or_default();
+        format!("{} {}{to}", self.op, name(&self.ns)).trim_end().to_owned()
+    }
+
+    /// The same, with its place in a transaction.
+    pub(crate) fn outcome(&self, home: &str) -> String {
+        let place = self.place.map(|(index, count)| format!(" {index}/{count}")).unwrap_or_default();
+        self.about(home) + &place
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (t, i) = self.at;
+        write!(f, "({t}, {i}) {}", self.outcome(""))?;
+        for (name, value) in self.fields.iter().filter(|(name, _)| **name != "clusterTime") {
+            write!(f, "\n          {name}: {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a situation's events; nothing, if they agree.
+pub(crate) struct Judge<'s> {
+    pub(crate) situation: &'s Situation,
+    pub(crate) version: Version,
+    /// The situation's database.
+    pub(crate) home: &'s str,
+}
+
+impl Judge<'_> {
+    /// Compares the events of the situation's writes with the stated outcome.
+    pub(crate) fn outcome(&self, ours: &[Event]) -> Vec<String> {
+        let found: Vec<String> = ours.iter().map(|event| event.outcome(self.home)).collect();
+        let stated = self.situation.outcome(self.version);
+        if found == stated {
+            return Vec::new();
+        }
+        vec![format!("the table states {stated:?}, published was {found:?}")]
+    }
+
+    /// Compares events of both sides, less what the notes say.
+    pub(crate) fn events(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let ours = self.without_noted(ours, Side::Ours);
+        let theirs = self.without_noted(theirs, Side::Theirs);
+        for pair in ours.iter().zip(&theirs) {
+            faults.extend(differences(pair.0, pair.1).into_iter().map(|what| {
+                format!("{}: {what}", pair.0.outcome(self.home))
+            }));
+        }
+        for event in ours.iter().skip(theirs.len()) {
+            faults.push(format!("the change stream has no {}", event.about(self.home)));
+        }
+        for event in theirs.iter().skip(ours.len()) {
+            faults.push(format!("not published: {}", event.about(self.home)));
+        }
+        faults
+    }
+
+    /// Notes that are about nothing that has happened.
+    pub(crate) fn stale_notes(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
+        let applies = |note: &Note| {
+            let events = if note.side == Side::Ours { ours } else { theirs };
+            events.iter().any(|event| note.covers(&event.about(self.home)))
+        };
+        let own = self.situation.notes.iter().filter(|note| note.versions.contains(&self.version));
+        own.filter(|note| !applies(note))
+            .map(|note| format!("a note is about nothing: `{}`, {}", note.about, note.why))
+            .collect()
+    }
+
+    fn without_noted<'e>(&self, events: &'e [Event], side: Side) -> Vec<&'e Event> {
+        let notes = oracle::NOTES.iter().chain(&self.situation.notes);
+        let notes: Vec<&Note> =
+            notes.filter(|note| note.side == side && note.versions.contains(&self.version)).collect();
+        let noted = |event: &Event| notes.iter().any(|note| note.covers(&event.about(self.home)));
+        events.iter().filter(|event| !noted(event)).collect()
+    }
+}
+
+/// In what two events differ.
+fn differences(ours: &Event, theirs: &Event) -> Vec<String> {
+    let mut found = Vec::new();
+    let (about, theirs_about) = (ours.about(""), theirs.about(""));
+    if about != theirs_about {
+        return vec![format!("the change stream says {theirs_about}")];
+    }
+    let names = ours.fields.keys().chain(theirs.fields.keys().filter(|name| !ours.fields.contains_key(*name)));
+    for name in names {
+        let (our, their) = (ours.fields.get(name), theirs.fields.get(name));
+        if our != their {
+            let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
+            found.push(format!("{name}\n          ours:   {}\n          theirs: {}", text(our), text(their)));
+        }
+    }
+    if ours.at != theirs.at {
+        found.push(format!("position {:?}, cluster time {:?}", ours.at, theirs.at));
+    }
+    found
+}

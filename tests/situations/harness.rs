@@ -1,0 +1,296 @@
+//! Runs the situations of one version on one server, and judges them.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt as _;
+use mongo_observer::event::Position;
+use mongo_observer::servers::{Mongo, MongoVersion};
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
+use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
+
+use crate::compare::{Event, Judge, Namespace};
+use crate::oracle::Oracle;
+use crate::place::{Outcome, Place};
+use crate::replay::{self, Collections};
+use crate::table::{Situation, Version};
+use crate::values::show;
+use crate::{ours, table};
+
+#[allow(dead_code)]
+#[path = "../e2e/harness/connector.rs"]
+mod connector;
+
+use connector::{Connector, Installation};
+
+/// Far more than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Marks in both streams where a situation begins.
+const MARKS: &str = "marks";
+
+/// The server's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    Plain,
+    /// An oplog entry holds two operations at most, so that small transactions are chains of entries.
+    SmallEntries,
+}
+
+/// Looks again and again until `look` finds something.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What was seen of one part of a situation.
+#[derive(Debug, Default)]
+struct Part {
+    ours: Vec<Event>,
+    theirs: Vec<Event>,
+    entries: Vec<Document>,
+}
+
+/// Runs all situations of that version and server, and fails with those that differ.
+pub(crate) async fn run(version: Version, server: Server) {
+    let all = table();
+    let wanted = std::env::var("SITUATIONS").unwrap_or_default();
+    let of_server = all.iter().filter(|one| one.server == server && one.name.contains(&wanted));
+    let (there, absent): (Vec<_>, Vec<_>) = of_server.partition(|one| one.absent(version).is_none());
+    let began = Instant::now();
+    let run = Run::start(version, server).await;
+    let mut done = Vec::new();
+    for (number, situation) in there.iter().enumerate() {
+        done.push(run.situation(number, situation).await);
+    }
+    let mut parts = run.parts(2 * there.len() + 1).await.into_iter();
+    // What lies before the first mark belongs to none.
+    parts.next();
+    let mut failed = Vec::new();
+    let mut report = String::new();
+    for (number, (situation, done)) in there.iter().zip(done).enumerate() {
+        let [given, writes] = [parts.next().unwrap(), parts.next().unwrap()];
+        let faults = judge(situation, version, &database(number), &given, &writes, done);
+        if !faults.is_empty() {
+            failed.push(situation.name);
+            report += &explained(situation, &faults, &given, &writes);
+        }
+    }
+    let mut summary = format!(
+        "{version:?}, {server:?}: {} situations, {} agree, {} differ, {} don't exist there; {:.1} s\n",
+        there.len() + absent.len(),
+        there.len() - failed.len(),
+        failed.len(),
+        absent.len(),
+        began.elapsed().as_secs_f64()
+    );
+    for situation in absent {
+        let _ = writeln!(summary, "  not there: {}: {}", situation.name, situation.absent(version).unwrap());
+    }
+    // Not through the test's output, which is shown only when it fails.
+    let _ = std::io::stderr().write_all(summary.as_bytes());
+    assert!(failed.is_empty(), "\n{report}\n{} differ: {failed:#?}", failed.len());
+}
+
+fn database(number: usize) -> String {
+    format!("s{number:03}")
+}
+
+/// Everything that is wrong with a situation.
+fn judge(
+    situation: &Situation,
+    version: Version,
+    home: &str,
+    given: &Part,
+    writes: &Part,
+    stored: Outcome<Collections>,
+) -> Vec<String> {
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => return vec![format!("could not be done: {error}")],
+    };
+    let judge = Judge { situation, version, home };
+    let mut faults = judge.outcome(&writes.ours);
+    faults.extend(judge.events(&given.ours, &given.theirs));
+    faults.extend(judge.events(&writes.ours, &writes.theirs));
+    faults.extend(judge.stale_notes(&writes.ours, &writes.theirs));
+    let mut replayed = Collections::new();
+    for part in [given, writes] {
+        faults.extend(replay::replay(&mut replayed, &part.ours).err());
+    }
+    faults.extend(replay::differences(&replayed, &stored));
+    for path in situation.logged_on(version) {
+        if !writes.entries.iter().any(|entry| has_path(entry, path)) {
+            faults.push(format!("the oplog has no entry with {path}"));
+        }
+    }
+    faults
+}
+
+fn has_path(entry: &Document, path: &str) -> bool {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    match (entry.get(name), rest) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(Bson::Document(inner)), Some(rest)) => has_path(inner, rest),
+        (Some(Bson::Array(items)), Some(rest)) => {
+            items.iter().filter_map(Bson::as_document).any(|inner| has_path(inner, rest))
+        }
+        (Some(value), Some(rest)) => value.as_str() == Some(rest),
+    }
+}
+
+/// Both sides of a situation that failed.
+fn explained(situation: &Situation, faults: &[String], given: &Part, writes: &Part) -> String {
+    let mut text = format!("━━ {}\n", situation.name);
+    for fault in faults {
+        let _ = writeln!(text, "  ✗ {fault}");
+    }
+    for (name, part) in [("given", given), ("writes", writes)] {
+        for (side, events) in [("ours", &part.ours), ("change stream", &part.theirs)] {
+            let _ = writeln!(text, "  {name}, {side}:");
+            for event in events {
+                let _ = writeln!(text, "      {event}");
+            }
+        }
+        let _ = writeln!(text, "  {name}, oplog:");
+        for entry in &part.entries {
+            let mut shown = String::new();
+            show(&mut shown, &Bson::Document(entry.clone()));
+            let _ = writeln!(text, "      {}", shown.chars().take(2000).collect::<String>());
+        }
+    }
+    text
+}
+
+/// A server, the connector, and the change stream.
+struct Run {
+    version: Version,
+    client: Client,
+    start: Timestamp,
+    connector: Connector,
+    oracle: Oracle,
+    // Dropped last.
+    _installation: Installation,
+    _mongo: Mongo,
+}
+
+impl Run {
+    async fn start(version: Version, server: Server) -> Self {
+        let mut builder = Mongo::builder().version(match version {
+            Version::V44 => MongoVersion::V4_4,
+            Version::V50 => MongoVersion::V5_0,
+            Version::V60 => MongoVersion::V6_0_27,
+        });
+        builder = builder.param("periodicNoopIntervalSecs=1").param("ttlMonitorSleepSecs=1");
+        if server == Server::SmallEntries {
+            builder = builder.param("maxNumberOfTransactionOperationsInSingleOplogEntry=2");
+        }
+        let mongo = builder.start().await.unwrap();
+        let client = Client::with_uri_str(mongo.uri() + "&retryWrites=false&w=1").await.unwrap();
+        client.database(MARKS).create_collection(MARKS).await.unwrap();
+        let start = majority_point(&client).await;
+        let config = format!(
+            "mongodb.uri = {:?}\non.unknown = \"skip\"\nsource.start = \"{}\"\n[sinks.out]\ntype = \"stdout\"\nformat = \"json-canonical\"\n",
+            mongo.uri(),
+            Position::of_entry(start.time, start.increment)
+        );
+        let installation = Installation::new(&config);
+        let connector = installation.run().await;
+        let oracle = Oracle::start(&client, version, start, |event| is_mark(event, LAST));
+        Self { version, client, start, connector, oracle, _installation: installation, _mongo: mongo }
+    }
+
+    /// Does what a situation says; says what its collections hold then.
+    async fn situation(&self, number: usize, situation: &Situation) -> Outcome<Collections> {
+        let at = Place { client: self.client.clone(), version: self.version, name: database(number) };
+        self.mark(2 * number + 1).await;
+        let given = (situation.given)(at.clone()).await;
+        self.mark(2 * number + 2).await;
+        given?;
+        (situation.writes)(at.clone()).await?;
+        replay::stored(&at).await
+    }
+
+    async fn mark(&self, number: usize) {
+        let number = i64::try_from(number).unwrap();
+        self.client.database(MARKS).collection(MARKS).insert_one(doc! { "_id": number }).await.unwrap();
+    }
+
+    /// What lies between the marks.
+    async fn parts(self, marks: usize) -> Vec<Part> {
+        let last = self.client.database(MARKS).collection::<Document>(MARKS);
+        let majority = WriteConcern::builder().w(Acknowledgment::Majority).build();
+        last.insert_one(doc! { "_id": LAST }).write_concern(majority).await.unwrap();
+        let theirs = self.oracle.events().await;
+        let at = theirs[theirs.len() - 1].at;
+        self.connector.done(0, Position::of_entry(at.0, at.1)).await;
+        let lines = self.connector.stdout_lines();
+        let ours = lines.iter().map(|line| ours::event(line, self.version)).collect();
+        let entries = entries(&self.client, self.start).await;
+        let ended = self.connector.terminate().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let mut parts: Vec<Part> = (0..marks).map(|_| Part::default()).collect();
+        for (part, ours) in parts.iter_mut().zip(split(ours, |event| is_any_mark(event))) {
+            part.ours = ours;
+        }
+        for (part, theirs) in parts.iter_mut().zip(split(theirs, |event| is_any_mark(event))) {
+            part.theirs = theirs;
+        }
+        let is_mark = |entry: &Document| {
+            entry.get_str("op").is_ok_and(|op| op == "i") && entry.get_str("ns").is_ok_and(|ns| ns == "marks.marks")
+        };
+        for (part, entries) in parts.iter_mut().zip(split(entries, is_mark)) {
+            part.entries = entries;
+        }
+        parts
+    }
+}
+
+/// The last mark.
+const LAST: i64 = -1;
+
+fn is_any_mark(event: &Event) -> bool {
+    event.op == "insert" && event.ns == Namespace { db: MARKS.to_owned(), coll: MARKS.to_owned() }
+}
+
+fn is_mark(event: &Event, number: i64) -> bool {
+    let key = event.fields.get("documentKey").and_then(crate::values::Value::document);
+    is_any_mark(event) && key.is_some_and(|key| key.get_i64("_id").is_ok_and(|id| id == number))
+}
+
+/// The items between those that separate.
+fn split<T>(items: Vec<T>, separates: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+    let mut parts = vec![Vec::new()];
+    for item in items {
+        if separates(&item) {
+            parts.push(Vec::new());
+        } else {
+            parts.last_mut().unwrap().push(item);
+        }
+    }
+    parts
+}
+
+/// The oplog behind `start`, as far as the driver can read it.
+async fn entries(client: &Client, start: Timestamp) -> Vec<Document> {
+    let oplog = client.database("local").collection::<RawDocumentBuf>("oplog.rs");
+    let found = oplog.find(doc! { "ts": { "$gt": start } }).read_concern(ReadConcern::majority()).await.unwrap();
+    let found: Vec<RawDocumentBuf> = found.try_collect().await.unwrap();
+    found.iter().map(|entry| Document::try_from(entry.as_ref()).unwrap_or_default()).collect()
+}
+
+/// What is majority-committed now.
+async fn majority_point(client: &Client) -> Timestamp {
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+    let optime = hello.get_document("lastWrite").unwrap().get_document("majorityOpTime").unwrap();
+    optime.get_timestamp("ts").unwrap()
+}
