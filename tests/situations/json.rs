@@ -44,15 +44,21 @@ impl Json {
                 let names = (0..items.len()).map(|index| index.to_string()).collect::<Vec<_>>();
                 (4, document(names.iter().map(String::as_str).zip(items)))
             }
-            Self::Object(members) if !is_wrapper(members) => {
+            Self::Object(members) => self.wrapped(members).unwrap_or_else(|| {
                 (3, document(members.iter().map(|(name, value)| (name.as_str(), value))))
-            }
-            leaf => {
-                let value = Bson::try_from(leaf.to_serde()).unwrap_or_else(|error| panic!("{error}: {leaf:?}"));
-                let bytes = doc! { "": value }.to_vec().unwrap();
-                (bytes[4], bytes[6..bytes.len() - 1].to_vec())
-            }
+            }),
+            plain => plain.leaf().unwrap(),
         }
+    }
+
+    /// The value that an object stands for, if it is none. Users' documents may look like that at first sight.
+    fn wrapped(&self, members: &[(String, Self)]) -> Option<(u8, Vec<u8>)> {
+        if is_wrapper(members) { self.leaf() } else { None }
+    }
+
+    fn leaf(&self) -> Option<(u8, Vec<u8>)> {
+        let bytes = doc! { "": Bson::try_from(self.to_serde()).ok()? }.to_vec().ok()?;
+        Some((bytes[4], bytes[6..bytes.len() - 1].to_vec()))
     }
 
     fn to_serde(&self) -> serde_json::Value {

@@ -30,15 +30,21 @@
 //! situation's second database. `SITUATIONS=text cargo test --test situations` runs those whose names hold that text.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod arrays;
 mod compare;
+mod deletes;
+mod find_and_modify;
 mod harness;
 mod inserts;
 mod json;
 mod oracle;
 mod ours;
+mod pipelines;
 mod place;
+mod replacements;
 mod replay;
 mod table;
+mod updates;
 mod values;
 
 use harness::Server;
@@ -46,7 +52,18 @@ use table::{Situation, Version};
 
 /// All situations, in the order in which they run.
 fn table() -> Vec<Situation> {
-    [inserts::table()].into_iter().flatten().collect()
+    [
+        inserts::table(),
+        updates::table(),
+        arrays::table(),
+        pipelines::table(),
+        replacements::table(),
+        deletes::table(),
+        find_and_modify::table(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[tokio::test]

@@ -1,13 +1,19 @@
 //! Where a situation writes: a database of its own on a real server.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::{Client, ClientSession, Collection, Database};
 
+use crate::harness::PATIENCE;
 use crate::table::Version;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The number of the next retryable write.
+static NUMBER: AtomicI64 = AtomicI64::new(1);
 
 /// A database on a server.
 #[derive(Clone)]
@@ -53,11 +59,12 @@ impl Place {
         checked(self.db().run_command(command).session(session).await?)
     }
 
-    /// Runs commands as retryable writes, with numbers from 1.
+    /// Runs commands as retryable writes of one session.
     pub(crate) async fn retryable(&self, commands: impl IntoIterator<Item = Document>) -> Outcome {
         let mut session = self.client.start_session().await?;
-        for (number, mut command) in (1_i64..).zip(commands) {
-            command.insert("txnNumber", number);
+        for mut command in commands {
+            // The driver uses sessions again, and a number that was used is a write that was done.
+            command.insert("txnNumber", NUMBER.fetch_add(1, Ordering::Relaxed));
             self.run_in(&mut session, command).await?;
         }
         Ok(())
@@ -72,8 +79,24 @@ impl Place {
 impl Place {
     /// Changes what a query finds: by an update or a replacement (a document), or by a pipeline (an array).
     pub(crate) async fn update(&self, coll: &str, query: Document, change: impl Into<Bson>) -> Outcome {
-        let update = doc! { "q": query, "u": change.into() };
+        self.update_as(coll, doc! { "q": query, "u": change.into() }).await
+    }
+
+    /// Updates with everything that an update may have beside query and change.
+    pub(crate) async fn update_as(&self, coll: &str, update: Document) -> Outcome {
         self.run(doc! { "update": coll, "updates": [update] }).await.map(drop)
+    }
+
+    /// Waits until a collection holds so many documents.
+    pub(crate) async fn until_count(&self, coll: &str, count: u64) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        while self.coll(coll).count_documents(doc! {}).await? != count {
+            if Instant::now() > deadline {
+                return Err(format!("waited in vain for {count} documents").into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 
     /// Deletes what a query finds; 0: all of it.
