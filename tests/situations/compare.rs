@@ -80,15 +80,40 @@ impl Judge<'_> {
         vec![format!("the table states {stated:?}, published was {found:?}")]
     }
 
-    /// Compares events of both sides, less what the notes say.
-    pub(crate) fn events(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
+    /// Compares what was given, to which only the notes of a whole version apply.
+    pub(crate) fn given(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
+        self.events(ours, theirs, &self.notes(oracle::NOTES))
+    }
+
+    /// Compares the situation's writes, less what its notes say; finds notes that are about nothing, too.
+    pub(crate) fn writes(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
+        let own = self.notes(&self.situation.notes);
+        let notes: Vec<&Note> = self.notes(oracle::NOTES).into_iter().chain(own.iter().copied()).collect();
+        let mut faults = self.events(ours, theirs, &notes);
+        for note in own {
+            let events = if note.side == Side::Ours { ours } else { theirs };
+            if !events.iter().any(|event| note.covers(&event.about(self.home))) {
+                faults.push(format!("a note is about nothing: `{}`, {}", note.about, note.why));
+            }
+        }
+        faults
+    }
+
+    fn notes<'n>(&self, notes: &'n [Note]) -> Vec<&'n Note> {
+        notes.iter().filter(|note| note.versions.contains(&self.version)).collect()
+    }
+
+    fn events(&self, ours: &[Event], theirs: &[Event], notes: &[&Note]) -> Vec<String> {
         let mut faults = Vec::new();
-        let ours = self.without_noted(ours, Side::Ours);
-        let theirs = self.without_noted(theirs, Side::Theirs);
-        for pair in ours.iter().zip(&theirs) {
-            faults.extend(differences(pair.0, pair.1).into_iter().map(|what| {
-                format!("{}: {what}", pair.0.outcome(self.home))
-            }));
+        let [ours, theirs] = [(ours, Side::Ours), (theirs, Side::Theirs)].map(|(events, side)| {
+            let noted = |event: &Event| {
+                notes.iter().any(|note| note.side == side && note.covers(&event.about(self.home)))
+            };
+            events.iter().filter(|event| !noted(event)).collect::<Vec<_>>()
+        });
+        for (our, their) in ours.iter().zip(&theirs) {
+            let about = our.outcome(self.home);
+            faults.extend(differences(our, their).into_iter().map(|what| format!("{about}: {what}")));
         }
         for event in ours.iter().skip(theirs.len()) {
             faults.push(format!("the change stream has no {}", event.about(self.home)));
@@ -97,26 +122,6 @@ impl Judge<'_> {
             faults.push(format!("not published: {}", event.about(self.home)));
         }
         faults
-    }
-
-    /// Notes that are about nothing that has happened.
-    pub(crate) fn stale_notes(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
-        let applies = |note: &Note| {
-            let events = if note.side == Side::Ours { ours } else { theirs };
-            events.iter().any(|event| note.covers(&event.about(self.home)))
-        };
-        let own = self.situation.notes.iter().filter(|note| note.versions.contains(&self.version));
-        own.filter(|note| !applies(note))
-            .map(|note| format!("a note is about nothing: `{}`, {}", note.about, note.why))
-            .collect()
-    }
-
-    fn without_noted<'e>(&self, events: &'e [Event], side: Side) -> Vec<&'e Event> {
-        let notes = oracle::NOTES.iter().chain(&self.situation.notes);
-        let notes: Vec<&Note> =
-            notes.filter(|note| note.side == side && note.versions.contains(&self.version)).collect();
-        let noted = |event: &Event| notes.iter().any(|note| note.covers(&event.about(self.home)));
-        events.iter().filter(|event| !noted(event)).collect()
     }
 }
 

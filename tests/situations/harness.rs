@@ -119,14 +119,18 @@ fn judge(
     };
     let judge = Judge { situation, version, home };
     let mut faults = judge.outcome(&writes.ours);
-    faults.extend(judge.events(&given.ours, &given.theirs));
-    faults.extend(judge.events(&writes.ours, &writes.theirs));
-    faults.extend(judge.stale_notes(&writes.ours, &writes.theirs));
+    faults.extend(judge.given(&given.ours, &given.theirs));
+    faults.extend(judge.writes(&writes.ours, &writes.theirs));
     let mut replayed = Collections::new();
     for part in [given, writes] {
         faults.extend(replay::replay(&mut replayed, &part.ours).err());
     }
-    faults.extend(replay::differences(&replayed, &stored));
+    let differences = replay::differences(&replayed, &stored);
+    match (situation.loses(version), differences.is_empty()) {
+        (true, true) => faults.push("the documents are said to be lost, and are there".to_owned()),
+        (true, false) => {}
+        (false, _) => faults.extend(differences),
+    }
     for path in situation.logged_on(version) {
         if !writes.entries.iter().any(|entry| has_path(entry, path)) {
             faults.push(format!("the oplog has no entry with {path}"));
@@ -175,12 +179,13 @@ fn explained(situation: &Situation, faults: &[String], given: &Part, writes: &Pa
 struct Run {
     version: Version,
     client: Client,
+    retryable: Client,
     start: Timestamp,
     connector: Connector,
     oracle: Oracle,
     // Dropped last.
     _installation: Installation,
-    _mongo: Mongo,
+    mongo: Mongo,
 }
 
 impl Run {
@@ -195,7 +200,9 @@ impl Run {
             builder = builder.param("maxNumberOfTransactionOperationsInSingleOplogEntry=2");
         }
         let mongo = builder.start().await.unwrap();
-        let client = Client::with_uri_str(mongo.uri() + "&retryWrites=false&w=1").await.unwrap();
+        let uri = mongo.uri() + "&retryWrites=false&w=1";
+        let client = Client::with_uri_str(&uri).await.unwrap();
+        let retryable = Client::with_uri_str(&uri).await.unwrap();
         client.database(MARKS).create_collection(MARKS).await.unwrap();
         let start = majority_point(&client).await;
         let config = format!(
@@ -206,17 +213,22 @@ impl Run {
         let installation = Installation::new(&config);
         let connector = installation.run().await;
         let oracle = Oracle::start(&client, version, start, |event| is_mark(event, LAST));
-        Self { version, client, start, connector, oracle, _installation: installation, _mongo: mongo }
+        Self { version, client, retryable, start, connector, oracle, _installation: installation, mongo: mongo }
     }
 
     /// Does what a situation says; says what its collections hold then.
     async fn situation(&self, number: usize, situation: &Situation) -> Outcome<Collections> {
-        let at = Place { client: self.client.clone(), version: self.version, name: database(number) };
+        let at = Place {
+            client: self.client.clone(),
+            retryable: self.retryable.clone(),
+            version: self.version,
+            name: database(number),
+        };
         self.mark(2 * number + 1).await;
         let given = (situation.given)(at.clone()).await;
         self.mark(2 * number + 2).await;
         given?;
-        (situation.writes)(at.clone()).await?;
+        situation.checked((situation.writes)(at.clone()).await)?;
         replay::stored(&at).await
     }
 
@@ -230,7 +242,11 @@ impl Run {
         let last = self.client.database(MARKS).collection::<Document>(MARKS);
         let majority = WriteConcern::builder().w(Acknowledgment::Majority).build();
         last.insert_one(doc! { "_id": LAST }).write_concern(majority).await.unwrap();
-        let theirs = self.oracle.events().await;
+        let theirs = self.oracle.events().await.unwrap_or_else(|error| {
+            let log = self.mongo.log(0);
+            let fatal: Vec<&str> = log.lines().filter(|line| line.contains("\"s\":\"F\"")).collect();
+            panic!("the change stream: {error}\n{}", fatal.join("\n"))
+        });
         let at = theirs[theirs.len() - 1].at;
         self.connector.done(0, Position::of_entry(at.0, at.1)).await;
         let lines = self.connector.stdout_lines();

@@ -30,13 +30,19 @@
 //! situation's second database. `SITUATIONS=text cargo test --test situations` runs those whose names hold that text.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod aggregation;
+mod apply_ops;
 mod arrays;
+mod capped;
 mod compare;
+mod ddl;
 mod deletes;
 mod find_and_modify;
 mod harness;
+mod indexes;
 mod inserts;
 mod json;
+mod noops;
 mod oracle;
 mod ours;
 mod pipelines;
@@ -44,6 +50,8 @@ mod place;
 mod replacements;
 mod replay;
 mod table;
+mod transactions;
+mod unusual;
 mod updates;
 mod values;
 
@@ -60,6 +68,14 @@ fn table() -> Vec<Situation> {
         replacements::table(),
         deletes::table(),
         find_and_modify::table(),
+        capped::table(),
+        ddl::table(),
+        indexes::table(),
+        aggregation::table(),
+        transactions::table(),
+        apply_ops::table(),
+        unusual::table(),
+        noops::table(),
     ]
     .into_iter()
     .flatten()

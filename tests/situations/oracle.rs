@@ -25,7 +25,7 @@ const fn older(about: &'static str) -> Note {
 
 /// A change stream of all databases that is being read.
 pub(crate) struct Oracle {
-    task: JoinHandle<Vec<RawDocumentBuf>>,
+    task: JoinHandle<Result<Vec<RawDocumentBuf>, mongodb::error::Error>>,
 }
 
 impl Oracle {
@@ -42,23 +42,24 @@ impl Oracle {
                 .start_at_operation_time(start)
                 .show_expanded_events((version == Version::V60).then_some(true))
                 .build();
-            let stream = client.watch().with_options(options).await.unwrap();
+            let stream = client.watch().with_options(options).await?;
             let mut stream = stream.with_type::<RawDocumentBuf>();
             let mut events = Vec::new();
             while let Some(next) = stream.next().await {
-                events.push(next.unwrap());
+                events.push(next?);
                 if is_last(&event(&events[events.len() - 1])) {
                     break;
                 }
             }
-            events
+            Ok(events)
         });
         Self { task }
     }
 
     /// All its events.
-    pub(crate) async fn events(self) -> Vec<Event> {
-        self.task.await.unwrap().iter().map(|event_document| event(event_document)).collect()
+    pub(crate) async fn events(self) -> Result<Vec<Event>, mongodb::error::Error> {
+        let events = self.task.await.unwrap()?;
+        Ok(events.iter().map(|found| event(found)).collect())
     }
 }
 

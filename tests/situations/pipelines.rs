@@ -51,7 +51,7 @@ fn forms() -> Vec<Situation> {
         updated(
             "pipeline: nested documents are changed, added and removed",
             doc! { "a": { "b": wide(9), "c": 1 } },
-            doc! { "a.b.field3": 7, "a.b.new": {}, "a.d.e": 1, "a.c": "$$REMOVE" },
+            doc! { "a.b.field3": 7, "a.b.new": { "$literal": {} }, "a.d.e": 1, "a.c": "$$REMOVE" },
         ),
         changed("pipeline: nothing changes", large(doc! { "a": 1 }), vec![doc! { "$set": { "a": 1 } }]).events([]),
         updated("pipeline: $literal values that look like expressions", doc! {}, doc! { "a": { "$literal": "$b" } }),

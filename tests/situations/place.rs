@@ -20,6 +20,8 @@ static NUMBER: AtomicI64 = AtomicI64::new(1);
 pub(crate) struct Place {
     /// Neither retries writes, nor waits for a majority.
     pub(crate) client: Client,
+    /// Has sessions of its own, since a retryable write's number can't be a transaction's.
+    pub(crate) retryable: Client,
     pub(crate) version: Version,
     /// The database's name.
     pub(crate) name: String,
@@ -61,11 +63,12 @@ impl Place {
 
     /// Runs commands as retryable writes of one session.
     pub(crate) async fn retryable(&self, commands: impl IntoIterator<Item = Document>) -> Outcome {
-        let mut session = self.client.start_session().await?;
+        let mut session = self.retryable.start_session().await?;
         for mut command in commands {
             // The driver uses sessions again, and a number that was used is a write that was done.
             command.insert("txnNumber", NUMBER.fetch_add(1, Ordering::Relaxed));
-            self.run_in(&mut session, command).await?;
+            let database = self.retryable.database(&self.name);
+            checked(database.run_command(command).session(&mut session).await?)?;
         }
         Ok(())
     }
@@ -85,6 +88,12 @@ impl Place {
     /// Updates with everything that an update may have beside query and change.
     pub(crate) async fn update_as(&self, coll: &str, update: Document) -> Outcome {
         self.run(doc! { "update": coll, "updates": [update] }).await.map(drop)
+    }
+
+    /// Makes an index.
+    pub(crate) async fn index(&self, coll: &str, keys: Document) -> Outcome {
+        let index = doc! { "name": keys.to_string(), "key": keys };
+        self.run(doc! { "createIndexes": coll, "indexes": [index] }).await.map(drop)
     }
 
     /// Waits until a collection holds so many documents.

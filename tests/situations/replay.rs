@@ -16,6 +16,8 @@ type Documents = BTreeMap<Value, Value>;
 /// Collections, without those that hold nothing.
 pub(crate) type Collections = BTreeMap<Namespace, Documents>;
 
+const UNKNOWN: Value = Value { kind: 0, bytes: Vec::new() };
+
 /// What the collections of a situation hold.
 pub(crate) async fn stored(at: &Place) -> Outcome<Collections> {
     let mut collections = Collections::new();
@@ -62,15 +64,17 @@ fn apply(collections: &mut Collections, event: &Event) -> Result<(), String> {
     };
     match event.op.as_str() {
         "insert" | "replace" => {
-            let before = documents.insert(key()?, field("fullDocument")?.clone());
-            if before.is_some() != (event.op == "replace") {
-                return Err("the document was there, or was not".to_owned());
+            let before = documents.insert(key()?, id_first(field("fullDocument")?));
+            if before.is_some() && event.op == "insert" {
+                return Err("the document was there".to_owned());
             }
         }
         "delete" => {
             documents.remove(&key()?).ok_or("the document was not there")?;
         }
-        "update" => {}
+        "update" => {
+            documents.insert(key()?, UNKNOWN).ok_or("the document was not there")?;
+        }
         "drop" | "truncate" => documents.clear(),
         "dropDatabase" => collections.retain(|ns, _| ns.db != event.ns.db),
         "rename" => {
@@ -82,6 +86,18 @@ fn apply(collections: &mut Collections, event: &Event) -> Result<(), String> {
     Ok(())
 }
 
+/// The document as it is stored. Updates and replacements leave `_id` where the client put it in the oplog; whoever applies that puts it first.
+fn id_first(document: &Value) -> Value {
+    let raw = RawDocumentBuf::from_bytes(document.bytes.clone()).unwrap();
+    let mut ordered = RawDocumentBuf::new();
+    let elements: Vec<_> = raw.iter().map(Result::unwrap).collect();
+    let (ids, others): (Vec<_>, Vec<_>) = elements.into_iter().partition(|(name, _)| *name == "_id");
+    for (name, value) in ids.into_iter().chain(others) {
+        ordered.append(name, value);
+    }
+    Value::of_document(&ordered)
+}
+
 /// In what two states differ.
 pub(crate) fn differences(replayed: &Collections, stored: &Collections) -> Vec<String> {
     let mut found = Vec::new();
@@ -91,7 +107,7 @@ pub(crate) fn differences(replayed: &Collections, stored: &Collections) -> Vec<S
         let [replayed, stored] = [replayed, stored].map(|state| state.get(ns).unwrap_or(&none));
         for id in replayed.keys().chain(stored.keys().filter(|id| !replayed.contains_key(*id))) {
             let [replayed, stored] = [replayed, stored].map(|documents| documents.get(id));
-            if replayed != stored {
+            if replayed != stored && replayed != Some(&UNKNOWN) {
                 let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
                 found.push(format!(
                     "the document {id} of {}\n          replayed: {}\n          stored:   {}",

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use mongodb::bson::Document;
 
 use crate::harness::Server;
 use crate::place::{Outcome, Place};
@@ -41,6 +42,8 @@ pub(crate) struct Situation {
     only: Option<(Versions, &'static str)>,
     outcomes: Vec<(Versions, Vec<String>)>,
     logged: Vec<(Versions, &'static str)>,
+    lost: Vec<(Versions, &'static str)>,
+    fails: bool,
 }
 
 /// A difference between the change stream and what is published, and its reason.
@@ -78,6 +81,8 @@ impl Situation {
             only: None,
             outcomes: Vec::new(),
             logged: Vec::new(),
+            lost: Vec::new(),
+            fails: false,
         }
     }
 
@@ -130,6 +135,18 @@ impl Situation {
         self
     }
 
+    /// The documents can't be known from the oplog.
+    pub(crate) fn lost(mut self, versions: Versions, why: &'static str) -> Self {
+        self.lost.push((versions, why));
+        self
+    }
+
+    /// The server refuses the writes.
+    pub(crate) fn fails(mut self) -> Self {
+        self.fails = true;
+        self
+    }
+
     fn note(mut self, note: Note) -> Self {
         self.notes.push(note);
         self
@@ -138,6 +155,20 @@ impl Situation {
     /// Why it doesn't exist on that version, if it doesn't.
     pub(crate) fn absent(&self, version: Version) -> Option<&'static str> {
         self.only.and_then(|(versions, why)| (!versions.contains(&version)).then_some(why))
+    }
+
+    /// What came of its writes, if it is what should have come of them.
+    pub(crate) fn checked(&self, outcome: Outcome) -> Outcome {
+        match (outcome, self.fails) {
+            (Ok(()), true) => Err("the server took the writes".into()),
+            (Err(_), true) => Ok(()),
+            (outcome, false) => outcome,
+        }
+    }
+
+    /// Whether the documents can't be known from the oplog on that version.
+    pub(crate) fn loses(&self, version: Version) -> bool {
+        self.lost.iter().any(|(versions, _)| versions.contains(&version))
     }
 
     /// The outcome on that version.
@@ -150,6 +181,14 @@ impl Situation {
     pub(crate) fn logged_on(&self, version: Version) -> impl Iterator<Item = &'static str> {
         self.logged.iter().filter(move |(versions, _)| versions.contains(&version)).map(|(_, path)| *path)
     }
+}
+
+/// A situation of one command on its database.
+pub(crate) fn run(name: &'static str, command: Document) -> Situation {
+    Situation::new(name, move |at| {
+        let command = command.clone();
+        async move { at.run(command).await.map(drop) }
+    })
 }
 
 /// `insert a*3` is three times `insert a`.
