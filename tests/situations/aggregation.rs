@@ -23,21 +23,21 @@ pub(crate) fn table() -> Vec<Situation> {
     vec![
         run("$out into a new collection", aggregate(vec![doc! { "$out": "b" }]))
             .given(two)
-            .events(["create b", "insert b*2"])
+            .events(["rename tmp.agg_out.* > b replaced"])
             .logged(ALL, "o.temp"),
         run("$out onto a collection", aggregate(vec![doc! { "$out": "b" }]))
             .given(both)
-            .events(["rename b > b"])
+            .events(["rename tmp.agg_out.* > b replaced"])
             .logged(ALL, "o.dropTarget"),
         run("$out of nothing onto a collection", aggregate(vec![doc! { "$match": { "x": 9 } }, doc! { "$out": "b" }]))
             .given(both)
-            .events(["rename b > b"]),
+            .events(["rename tmp.agg_out.* > b replaced"]),
         Situation::new("$out into another database", |at| async move {
             let out = doc! { "$out": { "db": at.other(), "coll": "b" } };
             at.run(aggregate(vec![out])).await.map(drop)
         })
         .given(two)
-        .events(["create other.b", "insert other.b*2"]),
+        .events(["rename other.tmp.agg_out.* > other.b replaced"]),
         run(
             "mapReduce",
             doc! {
@@ -46,7 +46,7 @@ pub(crate) fn table() -> Vec<Situation> {
             },
         )
         .given(both)
-        .events(["rename b > b"]),
+        .events(["rename tmp.agg_out.* > b replaced"]),
         run("$merge that changes and inserts", merge("merge", "insert")).given(both).events(["update b", "insert b"]),
         run("$merge that replaces", merge("replace", "insert")).given(both).events(["replace b", "insert b"]),
         run("$merge that keeps", merge("keepExisting", "insert")).given(both).events(["insert b"]),

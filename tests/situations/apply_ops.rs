@@ -10,11 +10,7 @@ use crate::table::{ALL, NEW, Situation};
 const SILENT: &str = "change streams show nothing of a user's applyOps";
 
 /// The elements, whose namespaces lack the database's name.
-fn apply<const N: usize>(
-    name: &'static str,
-    elements: [Document; N],
-    options: Document,
-) -> Situation {
+fn apply<const N: usize>(name: &'static str, elements: [Document; N], options: Document) -> Situation {
     Situation::new(name, move |at: Place| {
         let mut elements = elements.clone();
         for element in &mut elements {
@@ -48,22 +44,35 @@ pub(crate) fn table() -> Vec<Situation> {
             .events(["insert a", "delete a"]),
         apply(
             "applyOps with the creation of a collection",
-            [doc! { "op": "c", "ns": "$cmd", "o": { "create": "b" } }, doc! { "op": "i", "ns": "b", "o": { "_id": 1 } }],
+            [
+                doc! { "op": "c", "ns": "$cmd", "o": { "create": "b" } },
+                doc! { "op": "i", "ns": "b", "o": { "_id": 1 } },
+            ],
             doc! {},
         )
         .events(["create b", "insert b"]),
-        apply("applyOps with an update by modifiers", [update(doc! { "$v": 1, "$set": { "x": 5 } })], doc! {})
-            .events(["update a"])
-            .unseen(ALL, "update a", SILENT)
-            .logged(ALL, "o.applyOps.o.$set"),
-        apply("applyOps with an update by a diff", [update(doc! { "$v": 2, "diff": { "u": { "x": 5 } } })], doc! {})
-            .only(NEW, "4.4 does not know diffs")
-            .events(["update a"])
-            .unseen(NEW, "update a", SILENT)
-            .logged(NEW, "o.applyOps.o.diff"),
-        apply("applyOps with an upsert", [
-            doc! { "op": "u", "ns": "a", "b": true, "o2": { "_id": 9 }, "o": { "_id": 9, "x": 1 } },
-        ], doc! {})
+        apply(
+            "applyOps with an update by modifiers",
+            [update(doc! { "$v": 1, "$set": { "x": 5 } })],
+            doc! {},
+        )
+        .events(["update a"])
+        .unseen(ALL, "update a", SILENT)
+        .logged(ALL, "o.applyOps.o.$set"),
+        apply(
+            "applyOps with an update by a diff",
+            [update(doc! { "$v": 2, "diff": { "u": { "x": 5 } } })],
+            doc! {},
+        )
+        .only(NEW, "4.4 does not know diffs")
+        .events(["update a"])
+        .unseen(NEW, "update a", SILENT)
+        .logged(NEW, "o.applyOps.o.diff"),
+        apply(
+            "applyOps with an upsert",
+            [doc! { "op": "u", "ns": "a", "b": true, "o2": { "_id": 9 }, "o": { "_id": 9, "x": 1 } }],
+            doc! {},
+        )
         .events(["replace a"])
         .unseen(ALL, "replace a", SILENT)
         .logged(ALL, "o.applyOps.b"),

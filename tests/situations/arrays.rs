@@ -29,7 +29,11 @@ fn pushed() -> Vec<Situation> {
         push("$push at a position", doc! { "$each": [7, 8], "$position": 1 }).logged(NEW, "o.diff.u.a"),
         push("$push with $slice", doc! { "$each": [7], "$slice": -3 }),
         push("$push with $sort", doc! { "$each": [2, 9], "$sort": -1 }),
-        updated("$addToSet of several, one of them new", numbers(3), doc! { "$addToSet": { "a": { "$each": [1, 7] } } }),
+        updated(
+            "$addToSet of several, one of them new",
+            numbers(3),
+            doc! { "$addToSet": { "a": { "$each": [1, 7] } } },
+        ),
     ]
 }
 
@@ -45,12 +49,17 @@ fn taken() -> Vec<Situation> {
 }
 
 fn elements() -> Vec<Situation> {
-    let documents =
-        || vec![doc! { "x": 1, "y": 2 }.into(), doc! { "x": 3, "y": 4 }.into(), Bson::Document(doc! { "x": 5 })];
+    let documents = || {
+        vec![doc! { "x": 1, "y": 2 }.into(), doc! { "x": 3, "y": 4 }.into(), Bson::Document(doc! { "x": 5 })]
+    };
     let many: Document = (0..12).map(|index| (format!("a.{index}"), Bson::Int32(100 + index))).collect();
     vec![
         updated("$set of an element", numbers(3), doc! { "$set": { "a.1": 7 } }).logged(NEW, "o.diff.sa.u1"),
-        updated("$set of an element behind the end, which fills with nulls", numbers(2), doc! { "$set": { "a.5": 7 } }),
+        updated(
+            "$set of an element behind the end, which fills with nulls",
+            numbers(2),
+            doc! { "$set": { "a.5": 7 } },
+        ),
         updated("$set of all elements of an array of twelve", numbers(12), doc! { "$set": many }),
         updated(
             "fields of elements are set, added and removed",

@@ -37,11 +37,13 @@ pub(crate) fn table() -> Vec<Situation> {
         .given(capped)
         .events(["update a"]),
         on_a("convertToCapped", doc! { "convertToCapped": "a", "size": 4096 }, |at| Box::pin(three(at)))
-            .events(["rename a > a"])
+            .events(["rename tmp*.convertToCapped.a > a replaced"])
             .logged(ALL, "o.temp"),
-        on_a("cloneCollectionAsCapped", doc! { "cloneCollectionAsCapped": "a", "toCollection": "b", "size": 4096 }, |at| {
-            Box::pin(three(at))
-        })
+        on_a(
+            "cloneCollectionAsCapped",
+            doc! { "cloneCollectionAsCapped": "a", "toCollection": "b", "size": 4096 },
+            |at| Box::pin(three(at)),
+        )
         .events(["create b", "insert b*3"])
         .unseen(ALL, "insert b", "they are marked as a migration's, which change streams leave out")
         .logged(ALL, "fromMigrate"),

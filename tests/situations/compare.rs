@@ -23,21 +23,22 @@ pub(crate) struct Event {
     pub(crate) to: Option<Namespace>,
     /// Its cluster time; with ours it is that of its position.
     pub(crate) at: (u32, u32),
-    pub(crate) ordinal: u32,
     /// Index and count in a transaction; only ours says so.
     pub(crate) place: Option<(i64, i64)>,
     pub(crate) fields: BTreeMap<&'static str, Value>,
-    /// The whole of it; only ours.
-    pub(crate) json: Option<Json>,
+    /// The contents of a collection are others now; only ours says so.
+    pub(crate) replaced: bool,
+    /// An update as the oplog has it; only ours.
+    pub(crate) update: Option<Json>,
 }
 
 impl Event {
     /// `op collection`, as seen from the database `home`.
     pub(crate) fn about(&self, home: &str) -> String {
-        let name = |ns: &Namespace| match ns.db.strip_prefix(home) {
-            Some("") => ns.coll.clone(),
-            Some(rest) => format!("{}.{}", rest.trim_start_matches('_'), ns.coll),
-            None => format!("{}.{}", ns.db, ns.coll),
+        let name = |ns: &Namespace| match (ns.db.strip_prefix(home), temporary(&ns.coll)) {
+            (Some(""), coll) => coll,
+            (Some(rest), coll) => format!("{}.{coll}", rest.trim_start_matches('_')),
+            (None, coll) => format!("{}.{coll}", ns.db),
         };
         let to = self.to.as_ref().map(|to| format!(" > {}", name(to))).unwrap_or_default();
         format!("{} {}{to}", self.op, name(&self.ns)).trim_end().to_owned()
@@ -46,7 +47,22 @@ impl Event {
     /// The same, with its place in a transaction.
     pub(crate) fn outcome(&self, home: &str) -> String {
         let place = self.place.map(|(index, count)| format!(" {index}/{count}")).unwrap_or_default();
-        self.about(home) + &place
+        let replaced = if self.replaced { " replaced" } else { "" };
+        self.about(home) + &place + replaced
+    }
+}
+
+/// A collection's name, without what is random in that of a temporary one.
+fn temporary(coll: &str) -> String {
+    if coll.starts_with("tmp.agg_out.") {
+        return "tmp.agg_out.*".to_owned();
+    }
+    let random = coll.strip_prefix("tmp").and_then(|rest| rest.split_at_checked(5));
+    match random {
+        Some((_, rest)) if rest.starts_with(".renameCollection") || rest.starts_with(".convertToCapped.") => {
+            format!("tmp*{rest}")
+        }
+        _ => coll.to_owned(),
     }
 }
 
@@ -132,7 +148,8 @@ fn differences(ours: &Event, theirs: &Event) -> Vec<String> {
     if about != theirs_about {
         return vec![format!("the change stream says {theirs_about}")];
     }
-    let names = ours.fields.keys().chain(theirs.fields.keys().filter(|name| !ours.fields.contains_key(*name)));
+    let names =
+        ours.fields.keys().chain(theirs.fields.keys().filter(|name| !ours.fields.contains_key(*name)));
     for name in names {
         let (our, their) = (ours.fields.get(name), theirs.fields.get(name));
         if our != their {

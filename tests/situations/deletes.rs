@@ -30,9 +30,11 @@ fn single() -> Vec<Situation> {
         Situation::new("deleteMany of all", |at| async move { at.delete("a", doc! {}, 0).await })
             .given(five)
             .events(["delete a*5"]),
-        Situation::new("delete that finds nothing", |at| async move { at.delete("a", doc! { "_id": 9 }, 1).await })
-            .given(five)
-            .events([]),
+        Situation::new("delete that finds nothing", |at| async move {
+            at.delete("a", doc! { "_id": 9 }, 1).await
+        })
+        .given(five)
+        .events([]),
         Situation::new("delete of a document whose _id is a document", |at| async move {
             at.delete("a", doc! { "x": 1 }, 1).await
         })
@@ -45,7 +47,8 @@ fn single() -> Vec<Situation> {
         })
         .given(|at| async move {
             let old = DateTime::from_millis(0);
-            at.insert("a", [doc! { "_id": 1, "at": old }, doc! { "_id": 2 }, doc! { "_id": 3, "at": old }]).await
+            at.insert("a", [doc! { "_id": 1, "at": old }, doc! { "_id": 2 }, doc! { "_id": 3, "at": old }])
+                .await
         })
         .events(["createIndexes a", "delete a*2"]),
     ]
@@ -54,7 +57,8 @@ fn single() -> Vec<Situation> {
 fn batched() -> Vec<Situation> {
     let deleted = |name: &'static str, count: i32| {
         Situation::new(name, |at| async move {
-            let fail_point = |mode: &str| doc! { "configureFailPoint": "batchDeletesByDefault", "mode": mode };
+            let fail_point =
+                |mode: &str| doc! { "configureFailPoint": "batchDeletesByDefault", "mode": mode };
             at.admin(fail_point("alwaysOn")).await?;
             let deleted = at.delete("a", doc! {}, 0).await;
             at.admin(fail_point("off")).await?;

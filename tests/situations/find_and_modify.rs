@@ -20,34 +20,52 @@ pub(crate) fn table() -> Vec<Situation> {
     };
     let set = || doc! { "$set": { "a": 2 } };
     vec![
-        retryable("findAndModify, retryable, that returns the old document", doc! { "update": set(), "new": false })
-            .events(["update a"])
-            .logged(OLD, "preImageOpTime")
-            .logged(V60, "needsRetryImage.preImage"),
-        retryable("findAndModify, retryable, that returns the new document", doc! { "update": set(), "new": true })
-            .events(["update a"])
-            .logged(OLD, "postImageOpTime")
-            .logged(V60, "needsRetryImage.postImage"),
+        retryable(
+            "findAndModify, retryable, that returns the old document",
+            doc! { "update": set(), "new": false },
+        )
+        .events(["update a"])
+        .logged(OLD, "preImageOpTime")
+        .logged(V60, "needsRetryImage.preImage"),
+        retryable(
+            "findAndModify, retryable, that returns the new document",
+            doc! { "update": set(), "new": true },
+        )
+        .events(["update a"])
+        .logged(OLD, "postImageOpTime")
+        .logged(V60, "needsRetryImage.postImage"),
         retryable("findAndModify, retryable, that removes", doc! { "remove": true })
             .events(["delete a"])
             .logged(OLD, "preImageOpTime")
             .logged(V60, "needsRetryImage.preImage"),
-        retryable("findAndModify, retryable, that replaces", doc! { "update": { "x": 1 } }).events(["replace a"]),
+        retryable("findAndModify, retryable, that replaces", doc! { "update": { "x": 1 } })
+            .events(["replace a"]),
         retryable(
             "findAndModify, retryable, that creates",
             doc! { "query": { "_id": 2 }, "update": { "x": 1 }, "upsert": true },
         )
         .events(["insert a"]),
-        retryable("findAndModify, retryable, that finds nothing", doc! { "query": { "_id": 2 }, "remove": true })
-            .events([]),
+        retryable(
+            "findAndModify, retryable, that finds nothing",
+            doc! { "query": { "_id": 2 }, "remove": true },
+        )
+        .events([]),
         Situation::new("findAndModify, not retryable", move |at| async move {
-            at.run(doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$inc": { "a": 1 } } }).await.map(drop)
+            at.run(doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$inc": { "a": 1 } } })
+                .await
+                .map(drop)
         })
         .given(|at| async move { at.insert("a", [doc! { "_id": 1, "a": 1 }]).await })
         .events(["update a"]),
-        Situation::new("findAndModify, retryable, of a collection that records pre-images", |at| async move {
-            at.retryable([doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$set": { "a": 2 } } }]).await
-        })
+        Situation::new(
+            "findAndModify, retryable, of a collection that records pre-images",
+            |at| async move {
+                at.retryable([
+                    doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$set": { "a": 2 } } },
+                ])
+                .await
+            },
+        )
         .given(|at| async move {
             at.run(doc! { "create": "a", "recordPreImages": true }).await?;
             at.insert("a", [doc! { "_id": 1, "a": 1 }]).await

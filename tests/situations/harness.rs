@@ -213,7 +213,16 @@ impl Run {
         let installation = Installation::new(&config);
         let connector = installation.run().await;
         let oracle = Oracle::start(&client, version, start, |event| is_mark(event, LAST));
-        Self { version, client, retryable, start, connector, oracle, _installation: installation, mongo: mongo }
+        Self {
+            version,
+            client,
+            retryable,
+            start,
+            connector,
+            oracle,
+            _installation: installation,
+            mongo: mongo,
+        }
     }
 
     /// Does what a situation says; says what its collections hold then.
@@ -262,7 +271,8 @@ impl Run {
             part.theirs = theirs;
         }
         let is_mark = |entry: &Document| {
-            entry.get_str("op").is_ok_and(|op| op == "i") && entry.get_str("ns").is_ok_and(|ns| ns == "marks.marks")
+            entry.get_str("op").is_ok_and(|op| op == "i")
+                && entry.get_str("ns").is_ok_and(|ns| ns == "marks.marks")
         };
         for (part, entries) in parts.iter_mut().zip(split(entries, is_mark)) {
             part.entries = entries;
@@ -299,7 +309,8 @@ fn split<T>(items: Vec<T>, separates: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
 /// The oplog behind `start`, as far as the driver can read it.
 async fn entries(client: &Client, start: Timestamp) -> Vec<Document> {
     let oplog = client.database("local").collection::<RawDocumentBuf>("oplog.rs");
-    let found = oplog.find(doc! { "ts": { "$gt": start } }).read_concern(ReadConcern::majority()).await.unwrap();
+    let found =
+        oplog.find(doc! { "ts": { "$gt": start } }).read_concern(ReadConcern::majority()).await.unwrap();
     let found: Vec<RawDocumentBuf> = found.try_collect().await.unwrap();
     found.iter().map(|entry| Document::try_from(entry.as_ref()).unwrap_or_default()).collect()
 }

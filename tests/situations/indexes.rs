@@ -15,7 +15,8 @@ fn index(keys: Document, options: Document) -> Document {
 
 async fn indexed(at: Place) -> Outcome {
     two(at.clone()).await?;
-    let specs = [index(doc! { "x": 1 }, doc! {}), index(doc! { "y": 1 }, doc! { "expireAfterSeconds": 3600 })];
+    let specs =
+        [index(doc! { "x": 1 }, doc! {}), index(doc! { "y": 1 }, doc! { "expireAfterSeconds": 3600 })];
     at.run(doc! { "createIndexes": "a", "indexes": specs.to_vec() }).await.map(drop)
 }
 
@@ -64,8 +65,11 @@ pub(crate) fn table() -> Vec<Situation> {
         )
         .given(indexed)
         .events(["modify a"]),
-        run("collMod that hides an index", doc! { "collMod": "a", "index": { "name": "x_1", "hidden": true } })
-            .given(indexed)
-            .events(["modify a"]),
+        run(
+            "collMod that hides an index",
+            doc! { "collMod": "a", "index": { "name": "x_1", "hidden": true } },
+        )
+        .given(indexed)
+        .events(["modify a"]),
     ]
 }

@@ -53,9 +53,11 @@ fn plain() -> Vec<Situation> {
 }
 
 fn several() -> Vec<Situation> {
-    let three = || doc! { "insert": "a", "documents": (1..4).map(|id| doc! { "_id": id }).collect::<Vec<_>>() };
+    let three =
+        || doc! { "insert": "a", "documents": (1..4).map(|id| doc! { "_id": id }).collect::<Vec<_>>() };
     vec![
-        inserted("insertMany", [doc! { "_id": 1 }, doc! { "_id": 2 }, doc! { "_id": 3 }]).events(["insert a*3"]),
+        inserted("insertMany", [doc! { "_id": 1 }, doc! { "_id": 2 }, doc! { "_id": 3 }])
+            .events(["insert a*3"]),
         Situation::new("insertMany, retryable", move |at| async move { at.retryable([three()]).await })
             .events(["create a", "insert a*3"])
             .logged(ALL, "stmtId")
@@ -65,16 +67,19 @@ fn several() -> Vec<Situation> {
         })
         .events(["create a", "insert a"])
         .logged(ALL, "txnNumber"),
-        Situation::new("retryable bulk write: insert, update and replace, delete of one document", |at| async move {
-            let set = doc! { "q": { "_id": 1 }, "u": { "$set": { "a": 2 } } };
-            let replace = doc! { "q": { "_id": 1 }, "u": { "b": 3 } };
-            at.retryable([
-                doc! { "insert": "a", "documents": [{ "_id": 1, "a": 1 }] },
-                doc! { "update": "a", "updates": [set, replace] },
-                doc! { "delete": "a", "deletes": [{ "q": { "_id": 1 }, "limit": 1 }] },
-            ])
-            .await
-        })
+        Situation::new(
+            "retryable bulk write: insert, update and replace, delete of one document",
+            |at| async move {
+                let set = doc! { "q": { "_id": 1 }, "u": { "$set": { "a": 2 } } };
+                let replace = doc! { "q": { "_id": 1 }, "u": { "b": 3 } };
+                at.retryable([
+                    doc! { "insert": "a", "documents": [{ "_id": 1, "a": 1 }] },
+                    doc! { "update": "a", "updates": [set, replace] },
+                    doc! { "delete": "a", "deletes": [{ "q": { "_id": 1 }, "limit": 1 }] },
+                ])
+                .await
+            },
+        )
         .events(["create a", "insert a", "update a", "replace a", "delete a"])
         .logged(ALL, "prevOpTime"),
         Situation::new("insertMany of 300 documents", |at| async move {

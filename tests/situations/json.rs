@@ -44,9 +44,9 @@ impl Json {
                 let names = (0..items.len()).map(|index| index.to_string()).collect::<Vec<_>>();
                 (4, document(names.iter().map(String::as_str).zip(items)))
             }
-            Self::Object(members) => self.wrapped(members).unwrap_or_else(|| {
-                (3, document(members.iter().map(|(name, value)| (name.as_str(), value))))
-            }),
+            Self::Object(members) => self
+                .wrapped(members)
+                .unwrap_or_else(|| (3, document(members.iter().map(|(name, value)| (name.as_str(), value))))),
             plain => plain.leaf().unwrap(),
         }
     }
@@ -171,7 +171,9 @@ impl<'de> Visitor<'de> for Reader {
 fn what_canonical_extended_json_says_is_taken_literally() {
     let text = r#"{"b":{"$numberInt":"1"},"a":[{"$numberDouble":"NaN"},{"$v":{"$numberLong":"2"}}],"b":""}"#;
     let mut expected = b"\x3b\0\0\0\x10b\0\x01\0\0\0".to_vec();
-    expected.extend(b"\x04a\0\x24\0\0\0\x010\0\0\0\0\0\0\0\xf8\x7f\x031\0\x11\0\0\0\x12$v\0\x02\0\0\0\0\0\0\0\0\0");
+    expected.extend(
+        b"\x04a\0\x24\0\0\0\x010\0\0\0\0\0\0\0\xf8\x7f\x031\0\x11\0\0\0\x12$v\0\x02\0\0\0\0\0\0\0\0\0",
+    );
     expected.extend(b"\x02b\0\x01\0\0\0\0\0");
     assert_eq!(Json::parse(text).to_bson(), (3, expected));
 }

@@ -37,6 +37,7 @@ mod capped;
 mod compare;
 mod ddl;
 mod deletes;
+mod description;
 mod find_and_modify;
 mod harness;
 mod indexes;
@@ -61,6 +62,8 @@ use table::{Situation, Version};
 /// All situations, in the order in which they run.
 fn table() -> Vec<Situation> {
     [
+        // First, since some collections are in the way of a downgrade.
+        noops::table(),
         inserts::table(),
         updates::table(),
         arrays::table(),
@@ -75,7 +78,6 @@ fn table() -> Vec<Situation> {
         transactions::table(),
         apply_ops::table(),
         unusual::table(),
-        noops::table(),
     ]
     .into_iter()
     .flatten()

@@ -72,7 +72,8 @@ fn settings() -> Vec<Situation> {
         })
         .given(|at| async move {
             let large = "x".repeat(300);
-            at.insert("a", [doc! { "_id": 1, "x": 1, "y": 2 }, doc! { "_id": 2, "x": 2, "large": large }]).await
+            at.insert("a", [doc! { "_id": 1, "x": 1, "y": 2 }, doc! { "_id": 2, "x": 2, "large": large }])
+                .await
         })
         .events(["update a", "replace a", "update a"])
         .events_on(V60, ["update a*3"])
@@ -96,8 +97,7 @@ fn internal() -> Vec<Situation> {
         })
     };
     vec![
-        into("a function in system.js", "system.js", doc! { "_id": "f", "value": 1 })
-            .events([]),
+        into("a function in system.js", "system.js", doc! { "_id": "f", "value": 1 }).events([]),
         Situation::new("the session cache is refreshed", |at| async move {
             let mut session = at.client.start_session().await?;
             at.run_in(&mut session, doc! { "find": "a" }).await?;

@@ -8,7 +8,7 @@ use mongodb::options::ChangeStreamOptions;
 use tokio::task::JoinHandle;
 
 use crate::compare::{Event, Namespace};
-use crate::table::{Note, OLD, Side, Version};
+use crate::table::{ALL, Note, OLD, Side, Version};
 use crate::values::Value;
 
 /// What change streams don't show on a whole version.
@@ -17,10 +17,27 @@ pub(crate) const NOTES: &[Note] = &[
     older("createIndexes"),
     older("dropIndexes"),
     older("modify"),
+    internal("create *tmp*"),
+    internal("createIndexes *tmp*"),
+    internal("insert *tmp*"),
 ];
 
+const fn internal(about: &'static str) -> Note {
+    Note {
+        versions: ALL,
+        about,
+        side: Side::Theirs,
+        why: "the server's temporary collections are not published",
+    }
+}
+
 const fn older(about: &'static str) -> Note {
-    Note { versions: OLD, about, side: Side::Ours, why: "change streams show it since 6.0, as an expanded event" }
+    Note {
+        versions: OLD,
+        about,
+        side: Side::Ours,
+        why: "change streams show it since 6.0, as an expanded event",
+    }
 }
 
 /// A change stream of all databases that is being read.
@@ -113,7 +130,10 @@ fn known(name: &str) -> &'static str {
         "stateBeforeChange",
         "disambiguatedPaths",
     ];
-    NAMES.into_iter().find(|known| *known == name).unwrap_or_else(|| panic!("a new field of change events: {name}"))
+    NAMES
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or_else(|| panic!("a new field of change events: {name}"))
 }
 
 fn namespace(ns: &RawDocument) -> Namespace {

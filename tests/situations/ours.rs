@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compare::{Event, Namespace};
+use crate::description::described;
 use crate::json::Json;
 use crate::table::Version;
 use crate::values::Value;
@@ -10,7 +11,8 @@ use crate::values::Value;
 /// Reads one line of `json-canonical`.
 pub(crate) fn event(line: &str, version: Version) -> Event {
     let json = Json::parse(line);
-    let text = |name: &str| json.get(name).and_then(Json::text).unwrap_or_else(|| panic!("no `{name}`: {line}"));
+    let text =
+        |name: &str| json.get(name).and_then(Json::text).unwrap_or_else(|| panic!("no `{name}`: {line}"));
     let position: Vec<u32> = text("position").split('-').map(|part| part.parse().unwrap()).collect();
     let txn = json.get("txn");
     let number = |name| txn.and_then(|txn| txn.get(name)?.number());
@@ -19,10 +21,10 @@ pub(crate) fn event(line: &str, version: Version) -> Event {
         ns: namespace(json.get("ns").unwrap()),
         to: json.get("to").map(namespace),
         at: (position[0], position[1]),
-        ordinal: position[2],
         place: number("index").zip(number("count")),
-        fields: fields(&json, version),
-        json: Some(json),
+        replaced: json.get("replaced") == Some(&Json::Bool(true)),
+        fields: fields(text("op"), &json, version),
+        update: json.get("update").cloned(),
     }
 }
 
@@ -32,7 +34,7 @@ fn namespace(json: &Json) -> Namespace {
 }
 
 /// What a change stream of that version says, by the names it uses.
-fn fields(json: &Json, version: Version) -> BTreeMap<&'static str, Value> {
+fn fields(op: &str, json: &Json, version: Version) -> BTreeMap<&'static str, Value> {
     let mut fields = BTreeMap::new();
     let mut add = |name, value: Option<&Json>| {
         if let Some(value) = value {
@@ -45,11 +47,15 @@ fn fields(json: &Json, version: Version) -> BTreeMap<&'static str, Value> {
     let update = json.get("update");
     add("updatedFields", update.and_then(|update| update.get("updatedFields")));
     add("removedFields", update.and_then(|update| update.get("removedFields")));
-    if version > Version::V44 {
+    // Where the oplog has modifiers, change streams don't have this list.
+    if update.is_some_and(|update| update.get("diff").is_some()) {
         add("truncatedArrays", update.and_then(|update| update.get("truncatedArrays")));
     }
     if version == Version::V60 {
         add("wallTime", json.get("wallTime"));
+        let (description, before) = described(op, json);
+        add("operationDescription", description.as_ref());
+        add("stateBeforeChange", before.as_ref());
     }
     if let Some(txn) = json.get("txn") {
         add("txn", txn.get("id"));

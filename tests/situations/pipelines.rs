@@ -53,8 +53,13 @@ fn forms() -> Vec<Situation> {
             doc! { "a": { "b": wide(9), "c": 1 } },
             doc! { "a.b.field3": 7, "a.b.new": { "$literal": {} }, "a.d.e": 1, "a.c": "$$REMOVE" },
         ),
-        changed("pipeline: nothing changes", large(doc! { "a": 1 }), vec![doc! { "$set": { "a": 1 } }]).events([]),
-        updated("pipeline: $literal values that look like expressions", doc! {}, doc! { "a": { "$literal": "$b" } }),
+        changed("pipeline: nothing changes", large(doc! { "a": 1 }), vec![doc! { "$set": { "a": 1 } }])
+            .events([]),
+        updated(
+            "pipeline: $literal values that look like expressions",
+            doc! {},
+            doc! { "a": { "$literal": "$b" } },
+        ),
     ]
 }
 

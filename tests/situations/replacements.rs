@@ -12,8 +12,16 @@ pub(crate) fn table() -> Vec<Situation> {
         replaced("replaceOne", doc! { "x": 1, "b": [] }),
         replaced("replaceOne with _id at the end", doc! { "x": 1, "b": [], "_id": 1 }),
         replaced("replaceOne with an empty document", doc! {}),
-        replaced("replaceOne with the document that is stored", document()).logged(ALL, "o._id"),
-        replaced("replaceOne with a document that has a field `diff`", doc! { "diff": { "u": { "a": 1 } }, "v": 2 }),
+        changed("replaceOne with the document that is stored", document(), document()).events([]),
+        replaced(
+            "replaceOne with the document that is stored, less its _id",
+            doc! { "a": 1, "b": { "c": 2 } },
+        )
+        .logged(ALL, "o._id"),
+        replaced(
+            "replaceOne with a document that has a field `diff`",
+            doc! { "diff": { "u": { "a": 1 } }, "v": 2 },
+        ),
         replaced(
             "replaceOne with names that hold dots and `$`",
             doc! { "a.b": 1, "c": { "$d": 2, "e.f": 3, "": 4 } },

@@ -16,6 +16,11 @@ type Documents = BTreeMap<Value, Value>;
 /// Collections, without those that hold nothing.
 pub(crate) type Collections = BTreeMap<Namespace, Documents>;
 
+/// Contents that no event has told.
+fn unknown() -> Documents {
+    Documents::from([(UNKNOWN, UNKNOWN)])
+}
+
 const UNKNOWN: Value = Value { kind: 0, bytes: Vec::new() };
 
 /// What the collections of a situation hold.
@@ -59,7 +64,8 @@ fn apply(collections: &mut Collections, event: &Event) -> Result<(), String> {
     let documents = collections.entry(event.ns.clone()).or_default();
     let field = |name| event.fields.get(name).ok_or_else(|| format!("no {name}"));
     let key = || -> Result<Value, String> {
-        let key = RawDocumentBuf::from_bytes(field("documentKey")?.bytes.clone()).map_err(|error| error.to_string())?;
+        let key = RawDocumentBuf::from_bytes(field("documentKey")?.bytes.clone())
+            .map_err(|error| error.to_string())?;
         Ok(id(&key))
     };
     match event.op.as_str() {
@@ -78,8 +84,10 @@ fn apply(collections: &mut Collections, event: &Event) -> Result<(), String> {
         "drop" | "truncate" => documents.clear(),
         "dropDatabase" => collections.retain(|ns, _| ns.db != event.ns.db),
         "rename" => {
-            let moved = std::mem::take(documents);
-            collections.insert(event.to.clone().ok_or("no target")?, moved);
+            let moved = collections.remove(&event.ns).unwrap_or_default();
+            let to = event.to.clone().ok_or("no target")?;
+            let contents = if moved.is_empty() && event.replaced { unknown() } else { moved };
+            collections.insert(to, contents);
         }
         _ => {}
     }
@@ -105,6 +113,9 @@ pub(crate) fn differences(replayed: &Collections, stored: &Collections) -> Vec<S
     let none = Documents::new();
     for ns in all {
         let [replayed, stored] = [replayed, stored].map(|state| state.get(ns).unwrap_or(&none));
+        if replayed.contains_key(&UNKNOWN) {
+            continue;
+        }
         for id in replayed.keys().chain(stored.keys().filter(|id| !replayed.contains_key(*id))) {
             let [replayed, stored] = [replayed, stored].map(|documents| documents.get(id));
             if replayed != stored && replayed != Some(&UNKNOWN) {

@@ -50,7 +50,7 @@ pub(crate) struct Situation {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note {
     pub(crate) versions: Versions,
-    /// `op`, or `op collection`; the collection may end in `*`.
+    /// `op`, or `op collection`; `*` stands for anything.
     pub(crate) about: &'static str,
     pub(crate) side: Side,
     pub(crate) why: &'static str,
@@ -201,9 +201,12 @@ fn repeated(text: &str) -> Vec<String> {
 impl Note {
     /// Whether it is about such an event, `op collection`.
     pub(crate) fn covers(&self, event: &str) -> bool {
-        match self.about.strip_suffix('*') {
-            Some(begin) => event.starts_with(begin),
-            None => event == self.about || event.split(' ').next() == Some(self.about),
-        }
+        matches(self.about, event) || event.split(' ').next() == Some(self.about)
     }
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((begin, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(begin) else { return false };
+    (0..=text.len()).any(|at| text.is_char_boundary(at) && matches(rest, &text[at..]))
 }

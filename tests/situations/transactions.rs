@@ -49,25 +49,36 @@ fn single() -> Vec<Situation> {
             two(at.clone()).await?;
             at.run(doc! { "create": "b" }).await.map(drop)
         })
-        .events(["insert a 0/6", "insert a 1/6", "insert b 2/6", "update a 3/6", "replace a 4/6", "delete a 5/6"])
+        .events([
+            "insert a 0/6",
+            "insert a 1/6",
+            "insert b 2/6",
+            "update a 3/6",
+            "replace a 4/6",
+            "delete a 5/6",
+        ])
         .logged(ALL, "o.applyOps.op.u"),
         Situation::new("a transaction of one operation", |at| async move {
             Ok(begun(&at, "a", 3..4).await?.commit_transaction().await?)
         })
         .given(two)
         .events(["insert a 0/1"]),
-        Situation::new("one document inserted, updated twice and deleted in a transaction", |at| async move {
-            let mut session = begun(&at, "a", 3..4).await?;
-            update(&at, &mut session, 3, doc! { "$set": { "x": 1 } }).await?;
-            update(&at, &mut session, 3, doc! { "$set": { "x": 2 } }).await?;
-            delete(&at, &mut session, 3).await?;
-            Ok(session.commit_transaction().await?)
-        })
+        Situation::new(
+            "one document inserted, updated twice and deleted in a transaction",
+            |at| async move {
+                let mut session = begun(&at, "a", 3..4).await?;
+                update(&at, &mut session, 3, doc! { "$set": { "x": 1 } }).await?;
+                update(&at, &mut session, 3, doc! { "$set": { "x": 2 } }).await?;
+                delete(&at, &mut session, 3).await?;
+                Ok(session.commit_transaction().await?)
+            },
+        )
         .given(two)
         .events(["insert a 0/4", "update a 1/4", "update a 2/4", "delete a 3/4"]),
         Situation::new("findAndModify in a transaction", |at| async move {
             let mut session = begun(&at, "a", 0..0).await?;
-            let command = doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$inc": { "x": 1 } } };
+            let command =
+                doc! { "findAndModify": "a", "query": { "_id": 1 }, "update": { "$inc": { "x": 1 } } };
             at.run_in(&mut session, command).await?;
             Ok(session.commit_transaction().await?)
         })
@@ -158,18 +169,27 @@ fn chained() -> Vec<Situation> {
         .events(["insert a 0/5", "insert a 1/5", "insert a 2/5", "update a 3/5", "delete a 4/5"])
         .logged(ALL, "o.partialTxn")
         .logged(ALL, "o.count"),
-        Situation::new("two chains, open at the same time, committed with a plain write between", |at| async move {
-            let mut first = begun(&at, "a", 3..6).await?;
-            let mut second = begun(&at, "a", 10..13).await?;
-            insert(&at, &mut first, "a", doc! { "_id": 6 }).await?;
-            second.commit_transaction().await?;
-            at.insert("a", [doc! { "_id": 20 }]).await?;
-            Ok(first.commit_transaction().await?)
-        })
+        Situation::new(
+            "two chains, open at the same time, committed with a plain write between",
+            |at| async move {
+                let mut first = begun(&at, "a", 3..6).await?;
+                let mut second = begun(&at, "a", 10..13).await?;
+                insert(&at, &mut first, "a", doc! { "_id": 6 }).await?;
+                second.commit_transaction().await?;
+                at.insert("a", [doc! { "_id": 20 }]).await?;
+                Ok(first.commit_transaction().await?)
+            },
+        )
         .small_entries()
         .given(two)
         .events([
-            "insert a 0/3", "insert a 1/3", "insert a 2/3", "insert a", "insert a 0/4", "insert a 1/4", "insert a 2/4",
+            "insert a 0/3",
+            "insert a 1/3",
+            "insert a 2/3",
+            "insert a",
+            "insert a 0/4",
+            "insert a 1/4",
+            "insert a 2/4",
             "insert a 3/4",
         ]),
         Situation::new("a chain with create and createIndexes", |at| async move {
@@ -180,10 +200,19 @@ fn chained() -> Vec<Situation> {
         })
         .small_entries()
         .given(two)
-        .events(["create b 0/6", "insert b 1/6", "insert b 2/6", "insert b 3/6", "create c 4/6", "createIndexes c 5/6"]),
+        .events([
+            "create b 0/6",
+            "insert b 1/6",
+            "insert b 2/6",
+            "insert b 3/6",
+            "create c 4/6",
+            "createIndexes c 5/6",
+        ]),
         Situation::new("retryable writes of several operations, which are not chains", |at| async move {
-            at.retryable([doc! { "insert": "a", "documents": (3..8).map(|id| doc! { "_id": id }).collect::<Vec<_>>() }])
-                .await
+            at.retryable([
+                doc! { "insert": "a", "documents": (3..8).map(|id| doc! { "_id": id }).collect::<Vec<_>>() },
+            ])
+            .await
         })
         .small_entries()
         .given(two)
@@ -215,7 +244,16 @@ fn prepared() -> Vec<Situation> {
             let prepared = prepare(&at.client, &mut session).await?;
             at.insert("a", [doc! { "_id": 50 }]).await?;
             let commit_at = doc! { "commitTransaction": 1, "commitTimestamp": prepared };
-            end(&at, &mut session, if commit { commit_at } else { doc! { "abortTransaction": 1 } }).await
+            end(
+                &at,
+                &mut session,
+                if commit {
+                    commit_at
+                } else {
+                    doc! { "abortTransaction": 1 }
+                },
+            )
+            .await
         })
         .small_entries()
         .given(two)
@@ -226,16 +264,24 @@ fn prepared() -> Vec<Situation> {
             .events(["insert a", "insert a 0/2", "insert a 1/2"])
             .logged(ALL, "o.commitTransaction"),
         ended("a prepared transaction in a chain, committed", 5, true)
-            .events(["insert a", "insert a 0/5", "insert a 1/5", "insert a 2/5", "insert a 3/5", "insert a 4/5"])
+            .events([
+                "insert a",
+                "insert a 0/5",
+                "insert a 1/5",
+                "insert a 2/5",
+                "insert a 3/5",
+                "insert a 4/5",
+            ])
             .logged(ALL, "o.commitTransaction"),
         ended("a prepared transaction in one entry, aborted", 2, false)
             .events(["insert a"])
             .logged(ALL, "o.abortTransaction"),
-        ended("a prepared transaction in a chain, aborted", 5, false).events(["insert a"]).logged(ALL, "o.abortTransaction"),
+        ended("a prepared transaction in a chain, aborted", 5, false)
+            .events(["insert a"])
+            .logged(ALL, "o.abortTransaction"),
         ended("a prepared transaction that wrote nothing", 0, true)
             .only(NEW, "a change stream of 4.4.2 that comes to it kills the server")
             .events(["insert a"])
             .logged(NEW, "o.commitTransaction"),
     ]
 }
-

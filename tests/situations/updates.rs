@@ -71,13 +71,21 @@ fn paths() -> Vec<Situation> {
     vec![
         modified("nested $set", levels(), doc! { "$set": { "a.b.c": 9 } }),
         modified("nested $unset", levels(), doc! { "$unset": { "a.b.c": "" } }),
-        modified("nested $unset that leaves an empty document", levels(), doc! { "$unset": { "a.b.c": "", "a.b.d": "" } }),
+        modified(
+            "nested $unset that leaves an empty document",
+            levels(),
+            doc! { "$unset": { "a.b.c": "", "a.b.d": "" } },
+        ),
         modified(
             "$set and $unset on several levels",
             levels(),
             doc! { "$set": { "a.b.c": 9, "a.g": 1, "a.b.h.i": 2, "j": {} }, "$unset": { "a.e": "", "f": "" } },
         ),
-        modified("$set of a path that does not exist yet", doc! { "_id": 1 }, doc! { "$set": { "a.b.c": 1 } }),
+        modified(
+            "$set of a path that does not exist yet",
+            doc! { "_id": 1 },
+            doc! { "$set": { "a.b.c": 1 } },
+        ),
         modified(
             "$set of a path that does not exist below one that does",
             doc! { "_id": 1, "a": {} },
@@ -177,7 +185,8 @@ fn several() -> Vec<Situation> {
         .events(["update a"])
         .logged(ALL, "prevOpTime"),
         Situation::new("several updates of one document by one command", |at| async move {
-            let updates: Vec<_> = (0..3).map(|n| doc! { "q": { "_id": 1 }, "u": { "$set": { "a": n } } }).collect();
+            let updates: Vec<_> =
+                (0..3).map(|n| doc! { "q": { "_id": 1 }, "u": { "$set": { "a": n } } }).collect();
             at.run(doc! { "update": "a", "updates": updates }).await.map(drop)
         })
         .given(|at| async move { at.insert("a", [doc! { "_id": 1 }]).await })
