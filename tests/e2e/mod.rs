@@ -21,6 +21,7 @@ mod namespaces;
 mod policies;
 mod quiet;
 mod resume;
+mod rollback;
 mod security;
 mod several;
 mod shutdown;

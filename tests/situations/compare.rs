@@ -122,10 +122,10 @@ impl Judge<'_> {
     fn events(&self, ours: &[Event], theirs: &[Event], notes: &[&Note]) -> Vec<String> {
         let mut faults = Vec::new();
         let [ours, theirs] = [(ours, Side::Ours), (theirs, Side::Theirs)].map(|(events, side)| {
-            let noted = |event: &Event| {
+            let explained = |event: &Event| {
                 notes.iter().any(|note| note.side == side && note.covers(&event.about(self.home)))
             };
-            events.iter().filter(|event| !noted(event)).collect::<Vec<_>>()
+            events.iter().filter(|event| !explained(event)).collect::<Vec<_>>()
         });
         for (our, their) in ours.iter().zip(&theirs) {
             let about = our.outcome(self.home);

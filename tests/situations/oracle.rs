@@ -89,7 +89,7 @@ fn event(document: &RawDocument) -> Event {
         let (name, value) = element.unwrap();
         match name.as_str() {
             "_id" => {}
-            "operationType" => event.op = value.as_str().unwrap().to_owned(),
+            "operationType" => value.as_str().unwrap().clone_into(&mut event.op),
             "ns" => event.ns = namespace(value.as_document().unwrap()),
             "to" => event.to = value.as_document().map(namespace),
             "lsid" => session = value.as_document().map(|lsid| uuid(lsid.get("id").unwrap().unwrap())),

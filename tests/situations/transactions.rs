@@ -8,7 +8,7 @@ use crate::place::{Outcome, Place};
 use crate::table::{ALL, NEW, Situation};
 
 pub(crate) fn table() -> Vec<Situation> {
-    [single(), definitions(), silent(), chained(), prepared()].into_iter().flatten().collect()
+    [single(), together(), definitions(), silent(), chained(), prepared()].into_iter().flatten().collect()
 }
 
 /// A session in a transaction, in which these inserts were done.
@@ -84,6 +84,11 @@ fn single() -> Vec<Situation> {
         })
         .given(two)
         .events(["update a 0/1"]),
+    ]
+}
+
+fn together() -> Vec<Situation> {
+    vec![
         Situation::new("two transactions of one session, with a plain write between", |at| async move {
             let mut session = begun(&at, "a", 3..5).await?;
             session.commit_transaction().await?;
