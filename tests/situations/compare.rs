@@ -1,6 +1,6 @@
 //! The one comparison: our events against the change stream's, with the notes of the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::json::Json;
@@ -129,7 +129,7 @@ impl Judge<'_> {
         });
         for (our, their) in ours.iter().zip(&theirs) {
             let about = our.outcome(self.home);
-            faults.extend(differences(our, their).into_iter().map(|what| format!("{about}: {what}")));
+            faults.extend(self.differences(our, their).into_iter().map(|what| format!("{about}: {what}")));
         }
         for event in ours.iter().skip(theirs.len()) {
             faults.push(format!("the change stream has no {}", event.about(self.home)));
@@ -139,26 +139,28 @@ impl Judge<'_> {
         }
         faults
     }
-}
 
-/// In what two events differ.
-fn differences(ours: &Event, theirs: &Event) -> Vec<String> {
-    let mut found = Vec::new();
-    let (about, theirs_about) = (ours.about(""), theirs.about(""));
-    if about != theirs_about {
-        return vec![format!("the change stream says {theirs_about}")];
-    }
-    let names =
-        ours.fields.keys().chain(theirs.fields.keys().filter(|name| !ours.fields.contains_key(*name)));
-    for name in names {
-        let (our, their) = (ours.fields.get(name), theirs.fields.get(name));
-        if our != their {
-            let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-            found.push(format!("{name}\n          ours:   {}\n          theirs: {}", text(our), text(their)));
+    /// In what two events differ.
+    fn differences(&self, ours: &Event, theirs: &Event) -> Vec<String> {
+        let theirs_about = theirs.about(self.home);
+        if ours.about(self.home) != theirs_about {
+            return vec![format!("the change stream says {theirs_about}")];
         }
+        let mut found = Vec::new();
+        let names: BTreeSet<_> = ours.fields.keys().chain(theirs.fields.keys()).collect();
+        for name in names {
+            let [our, their] = [ours, theirs].map(|event| event.fields.get(name));
+            let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
+            let values = format!("\n          ours:   {}\n          theirs: {}", text(our), text(their));
+            match (our == their, self.situation.is_inexact(name)) {
+                (false, false) => found.push(name.to_string() + &values),
+                (true, true) => found.push(format!("{name} is said to be inexact, and is exact{values}")),
+                _ => {}
+            }
+        }
+        if ours.at != theirs.at {
+            found.push(format!("position {:?}, cluster time {:?}", ours.at, theirs.at));
+        }
+        found
     }
-    if ours.at != theirs.at {
-        found.push(format!("position {:?}, cluster time {:?}", ours.at, theirs.at));
-    }
-    found
 }

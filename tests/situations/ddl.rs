@@ -3,7 +3,7 @@
 use mongodb::bson::{Document, doc};
 
 use crate::place::{Outcome, Place};
-use crate::table::{ALL, NEW, OLD, Situation, V60, run};
+use crate::table::{ALL, NEW, OLD, Situation, V50, V60, run};
 
 pub(crate) fn table() -> Vec<Situation> {
     [creations(), views(), removals(), renames(), time_series()].into_iter().flatten().collect()
@@ -182,6 +182,10 @@ fn time_series() -> Vec<Situation> {
         .only(V60, "5.0.4 refuses such deletes")
         .events([])
         .logged(NEW, "ns"),
-        run("time series: drop", doc! { "drop": "a" }).given(both).only(NEW, since_5).events(["drop a"]),
+        run("time series: drop", doc! { "drop": "a" })
+            .given(both)
+            .only(NEW, since_5)
+            .events(["drop a"])
+            .unseen(V50, "drop a", "change streams show views since 6.0"),
     ]
 }

@@ -102,6 +102,8 @@ fn names() -> Vec<Situation> {
             .events(["create a\"b/c\\d%41", "insert a\"b/c\\d%41"]),
         into("a collection whose name begins almost like an internal one", "systems.views")
             .events(["create systems.views", "insert systems.views"]),
+        into("a collection whose name begins almost like a temporary one", "tmp.agg.a")
+            .events(["create tmp.agg.a", "insert tmp.agg.a"]),
         Situation::new("a database's name with a dash and letters that are not ASCII", |at| async move {
             let other = at.client.database(&format!("{}-日本", at.name));
             other.run_command(doc! { "insert": "a", "documents": [{ "_id": 1 }] }).await?;

@@ -55,6 +55,7 @@ mod transactions;
 mod unusual;
 mod updates;
 mod values;
+mod verdict;
 
 use harness::Server;
 use table::{Situation, Version};

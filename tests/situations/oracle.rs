@@ -17,9 +17,12 @@ pub(crate) const NOTES: &[Note] = &[
     older("createIndexes"),
     older("dropIndexes"),
     older("modify"),
-    internal("create *tmp*"),
-    internal("createIndexes *tmp*"),
-    internal("insert *tmp*"),
+    internal("create *tmp.agg_out.*"),
+    internal("insert *tmp.agg_out.*"),
+    internal("create *tmp*.renameCollection"),
+    internal("createIndexes *tmp*.renameCollection"),
+    internal("insert *tmp*.renameCollection"),
+    internal("create *tmp*.convertToCapped.*"),
 ];
 
 const fn internal(about: &'static str) -> Note {

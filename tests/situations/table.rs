@@ -43,6 +43,7 @@ pub(crate) struct Situation {
     outcomes: Vec<(Versions, Vec<String>)>,
     logged: Vec<(Versions, &'static str)>,
     lost: Vec<(Versions, &'static str)>,
+    inexact: Vec<(&'static str, &'static str)>,
     fails: bool,
 }
 
@@ -82,6 +83,7 @@ impl Situation {
             outcomes: Vec::new(),
             logged: Vec::new(),
             lost: Vec::new(),
+            inexact: Vec::new(),
             fails: false,
         }
     }
@@ -141,6 +143,12 @@ impl Situation {
         self
     }
 
+    /// A field whose value can't be written exactly.
+    pub(crate) fn inexact(mut self, field: &'static str, why: &'static str) -> Self {
+        self.inexact.push((field, why));
+        self
+    }
+
     /// The server refuses the writes.
     pub(crate) fn fails(mut self) -> Self {
         self.fails = true;
@@ -164,6 +172,11 @@ impl Situation {
             (Err(_), true) => Ok(()),
             (outcome, false) => outcome,
         }
+    }
+
+    /// Whether a field's value can't be written exactly.
+    pub(crate) fn is_inexact(&self, field: &str) -> bool {
+        self.inexact.iter().any(|(inexact, _)| *inexact == field)
     }
 
     /// Whether the documents can't be known from the oplog on that version.

@@ -4,7 +4,7 @@ use mongodb::bson::raw::{CString, RawArrayBuf};
 use mongodb::bson::{RawBson, RawDocumentBuf, doc, rawdoc};
 
 use crate::place::{Outcome, Place};
-use crate::table::Situation;
+use crate::table::{ALL, Situation};
 
 /// Inserts documents as they are.
 async fn insert_raw(at: &Place, document: RawDocumentBuf) -> Outcome {
@@ -26,6 +26,14 @@ pub(crate) fn table() -> Vec<Situation> {
             document.append(CString::try_from("a").unwrap(), RawBson::Int32(3));
             document
         }),
+        inserted("a text that is not UTF-8", || {
+            let mut bytes = rawdoc! { "_id": 1, "a": "xyz" }.into_bytes();
+            let at = bytes.iter().position(|byte| *byte == b'y').unwrap();
+            bytes[at] = 0xff;
+            RawDocumentBuf::from_bytes(bytes).unwrap()
+        })
+        .inexact("fullDocument", "JSON can't hold it: U+FFFD stands in its place")
+        .lost(ALL, "JSON can't hold it: U+FFFD stands in its place"),
         Situation::new("a document of the greatest size, which makes a greater entry", |at| async move {
             let head = doc! { "_id": 1, "tooLarge": "" }.to_vec()?.len();
             at.insert("a", [doc! { "_id": 1, "tooLarge": "x".repeat((16 << 20) - head) }]).await?;
