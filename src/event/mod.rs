@@ -25,7 +25,8 @@ pub struct ChangeEvent<'a> {
     pub wall_ms: Option<i64>,
     /// The collection; a command on a whole database has an empty collection name.
     pub ns: Namespace<'a>,
-    /// The collection's UUID: survives a rename, changes when a collection is dropped and made again.
+    /// The collection's UUID as the oplog has it: survives a rename, changes when a collection is dropped and made again. With a command
+    /// on a view it is that of the collection in which views are defined; see [`ChangeEvent::own_collection_id`].
     pub collection_id: Option<[u8; 16]>,
     /// What happened.
     pub change: Change<'a>,
@@ -33,6 +34,15 @@ pub struct ChangeEvent<'a> {
     pub txn: Option<Txn>,
     /// The replica set: its name, and its id where the privileges allow to read it.
     pub source: &'a str,
+}
+
+impl ChangeEvent<'_> {
+    /// The UUID of what the event is about; a view has none.
+    pub fn own_collection_id(&self) -> Option<[u8; 16]> {
+        let is_view =
+            matches!(self.change, Change::Command(command) if command.of != CollectionType::Collection);
+        if is_view { None } else { self.collection_id }
+    }
 }
 
 /// What happened.

@@ -119,7 +119,7 @@ fn origin(doc: &mut DocWriter<'_>, event: &ChangeEvent<'_>) {
     if let Some(txn) = event.txn {
         transaction(doc, txn, event.at.ordinal);
     }
-    if let Some(id) = event.collection_id {
+    if let Some(id) = event.own_collection_id() {
         doc.append_text(b"collectionId", |out| write_uuid(out, id));
     }
     doc.append_str(b"source", event.source.as_bytes());

@@ -206,8 +206,9 @@ impl Json {
             member(out, "txn");
             transaction(out, txn, event.at.ordinal);
         }
-        memo.tail(out, event.collection_id, |out| {
-            if let Some(id) = event.collection_id {
+        let collection_id = event.own_collection_id();
+        memo.tail(out, collection_id, |out| {
+            if let Some(id) = collection_id {
                 member(out, "collectionId");
                 out.push(b'"');
                 write_uuid(out, id);

@@ -174,7 +174,10 @@ fn a_command_on_a_database_names_no_collection() {
 fn a_command_says_what_it_is_about_unless_a_collection_and_that_contents_were_replaced() {
     let o = bytes(r#"{"_id":"shop.cheap","viewOn":"orders","pipeline":[]}"#);
     let end = |command: Command<'_>| {
-        let (_, value, _) = encode(Json::relaxed(), &event(Change::Command(command))).unwrap();
+        let event = ChangeEvent { collection_id: Some([7; 16]), ..event(Change::Command(command)) };
+        let (_, value, _) = encode(Json::relaxed(), &event).unwrap();
+        // The oplog has the UUID of the collection in which views are defined.
+        assert_eq!(value.contains("collectionId"), command.of == CollectionType::Collection, "{value}");
         let (_, end) = value.split_once(r#""pipeline":[]}"#).unwrap();
         end.split_once(r#","position""#).unwrap().0.to_owned()
     };

@@ -64,7 +64,7 @@ impl Shape {
         self.token(&mut doc, event)?;
         doc.append_str(b"operationType", event.change.name().as_bytes());
         doc.append_timestamp(b"clusterTime", event.at.t, event.at.i);
-        if let (true, Some(id)) = (self.expanded && has_uuid(&event.change), event.collection_id) {
+        if let (true, Some(id)) = (self.expanded, event.own_collection_id()) {
             doc.append_binary(b"collectionUUID", BINARY_UUID, &id);
         }
         if let (true, Some(ms)) = (self.wall_time, event.wall_ms) {
@@ -123,11 +123,6 @@ pub(super) fn write_id(out: &mut Vec<u8>, id: RawValue<'_>) {
     let mut doc = DocWriter::new(out);
     doc.append(b"_id", id);
     doc.finish();
-}
-
-/// A view has none: what its event has is that of the collection in which views are defined.
-fn has_uuid(change: &Change<'_>) -> bool {
-    !matches!(change, Change::Command(command) if command.of != CollectionType::Collection)
 }
 
 fn namespace(doc: &mut DocWriter<'_>, name: &[u8], ns: Namespace<'_>) {
