@@ -7,6 +7,7 @@ use crate::json::Json;
 use crate::oracle;
 use crate::table::{Note, Side, Situation, Version};
 use crate::values::Value;
+use crate::verdict::Part;
 
 /// Database and collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub(crate) struct Event {
     /// Index and count in a transaction; only ours says so.
     pub(crate) place: Option<(i64, i64)>,
     pub(crate) fields: BTreeMap<&'static str, Value>,
+    /// The whole change event of a change stream.
+    pub(crate) document: Option<Value>,
     /// The contents of a collection are others now; only ours says so.
     pub(crate) replaced: bool,
     /// An update as the oplog has it; only ours.
@@ -101,6 +104,23 @@ impl Judge<'_> {
         self.events(ours, theirs, &self.notes(oracle::NOTES))
     }
 
+    /// Compares what the format `mongodb-extended` has, byte for byte.
+    pub(crate) fn peers(&self, part: &Part, own: &[Note]) -> Vec<String> {
+        let notes: Vec<&Note> = self.notes(oracle::NOTES).into_iter().chain(self.notes(own)).collect();
+        let mut faults = self.events(&part.peers, &part.theirs, &notes);
+        if faults.is_empty() && !self.situation.has_inexact() {
+            let [peers, theirs] = self.unexplained(&part.peers, &part.theirs, &notes);
+            // What differs in a field was found before: here it is a resume token, or the order.
+            let differ = peers.iter().zip(theirs).filter(|(peer, their)| peer.document != their.document);
+            faults.extend(differ.map(|(peer, their)| {
+                let about = peer.about(self.home);
+                let [ours, theirs] = [&peer.document, &their.document].map(shown);
+                format!("{about}: {}", both(&ours, &theirs))
+            }));
+        }
+        faults.iter().map(|fault| format!("mongodb-extended: {fault}")).collect()
+    }
+
     /// Compares the situation's writes, less what its notes say; finds notes that are about nothing, too.
     pub(crate) fn writes(&self, ours: &[Event], theirs: &[Event]) -> Vec<String> {
         let own = self.notes(&self.situation.notes);
@@ -119,14 +139,24 @@ impl Judge<'_> {
         notes.iter().filter(|note| note.versions.contains(&self.version)).collect()
     }
 
-    fn events(&self, ours: &[Event], theirs: &[Event], notes: &[&Note]) -> Vec<String> {
-        let mut faults = Vec::new();
-        let [ours, theirs] = [(ours, Side::Ours), (theirs, Side::Theirs)].map(|(events, side)| {
+    /// What no note is about, of both sides.
+    fn unexplained<'e>(
+        &self,
+        ours: &'e [Event],
+        theirs: &'e [Event],
+        notes: &[&Note],
+    ) -> [Vec<&'e Event>; 2] {
+        [(ours, Side::Ours), (theirs, Side::Theirs)].map(|(events, side)| {
             let explained = |event: &Event| {
                 notes.iter().any(|note| note.side == side && note.covers(&event.about(self.home)))
             };
             events.iter().filter(|event| !explained(event)).collect::<Vec<_>>()
-        });
+        })
+    }
+
+    fn events(&self, ours: &[Event], theirs: &[Event], notes: &[&Note]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let [ours, theirs] = self.unexplained(ours, theirs, notes);
         for (our, their) in ours.iter().zip(&theirs) {
             let about = our.outcome(self.home);
             faults.extend(self.differences(our, their).into_iter().map(|what| format!("{about}: {what}")));
@@ -149,9 +179,8 @@ impl Judge<'_> {
         let mut found = Vec::new();
         let names: BTreeSet<_> = ours.fields.keys().chain(theirs.fields.keys()).collect();
         for name in names {
-            let [our, their] = [ours, theirs].map(|event| event.fields.get(name));
-            let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-            let values = format!("\n          ours:   {}\n          theirs: {}", text(our), text(their));
+            let [our, their] = [ours, theirs].map(|event| event.fields.get(name).cloned());
+            let values = both(&shown(&our), &shown(&their));
             match (our == their, self.situation.is_inexact(name)) {
                 (false, false) => found.push(name.to_string() + &values),
                 (true, true) => found.push(format!("{name} is said to be inexact, and is exact{values}")),
@@ -163,4 +192,12 @@ impl Judge<'_> {
         }
         found
     }
+}
+
+fn shown(value: &Option<Value>) -> String {
+    value.as_ref().map_or("nothing".to_owned(), ToString::to_string)
+}
+
+fn both(ours: &str, theirs: &str) -> String {
+    format!("\n          ours:   {ours}\n          theirs: {theirs}")
 }

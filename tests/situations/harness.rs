@@ -105,7 +105,7 @@ struct Run {
     connector: Connector,
     oracle: Oracle,
     // Dropped last.
-    _installation: Installation,
+    installation: Installation,
     mongo: Mongo,
 }
 
@@ -127,14 +127,19 @@ impl Run {
         client.database(MARKS).create_collection(MARKS).await.unwrap();
         let start = majority_point(&client).await;
         let config = format!(
-            "mongodb.uri = {:?}\non.unknown = \"skip\"\nsource.start = \"{}\"\n[sinks.out]\ntype = \"stdout\"\nformat = \"json-canonical\"\n",
+            "mongodb.uri = {:?}\nsource.start = \"{}\"\non.unknown = \"skip\"\n\
+             [checkpoint]\nstore = \"file\"\npath = \"{{sink}}.checkpoint\"\n\
+             [sinks.own]\ntype = \"stdout\"\nformat = \"json-canonical\"\n\
+             [sinks.peer]\ntype = \"file\"\npath = \"events\"\nformat = \"mongodb-extended\"\n\
+             expanded_events = {}\n",
             mongo.uri(),
-            Position::of_entry(start.time, start.increment)
+            Position::of_entry(start.time, start.increment),
+            version == Version::V60
         );
         let installation = Installation::new(&config);
         let connector = installation.run().await;
         let oracle = Oracle::start(&client, version, start, |event| is_mark(event, LAST));
-        Self { version, client, retryable, start, connector, oracle, _installation: installation, mongo }
+        Self { version, client, retryable, start, connector, oracle, installation, mongo }
     }
 
     /// Does what a situation says; says what its collections hold then.
@@ -169,9 +174,13 @@ impl Run {
             panic!("the change stream: {error}\n{}", fatal.join("\n"))
         });
         let at = theirs[theirs.len() - 1].at;
-        self.connector.done(0, Position::of_entry(at.0, at.1)).await;
+        for sink in [0, 1] {
+            self.connector.done(sink, Position::of_entry(at.0, at.1)).await;
+        }
         let lines = self.connector.stdout_lines();
         let ours = lines.iter().map(|line| ours::event(line, self.version)).collect();
+        let peers = std::fs::read_to_string(self.installation.path("events")).unwrap();
+        let peers = peers.lines().map(ours::peer).collect();
         let entries = entries(&self.client, self.start).await;
         let ended = self.connector.terminate().await;
         let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("ERROR")).collect();
@@ -179,6 +188,9 @@ impl Run {
         let mut parts: Vec<Part> = (0..marks).map(|_| Part::default()).collect();
         for (part, ours) in parts.iter_mut().zip(split(ours, is_any_mark)) {
             part.ours = ours;
+        }
+        for (part, peers) in parts.iter_mut().zip(split(peers, is_any_mark)) {
+            part.peers = peers;
         }
         for (part, theirs) in parts.iter_mut().zip(split(theirs, is_any_mark)) {
             part.theirs = theirs;

@@ -84,8 +84,8 @@ impl Oracle {
 }
 
 /// Reads one change event.
-fn event(document: &RawDocument) -> Event {
-    let mut event = Event::default();
+pub(crate) fn event(document: &RawDocument) -> Event {
+    let mut event = Event { document: Some(Value::of_document(document)), ..Event::default() };
     let mut session = None;
     let mut number = None;
     for element in document {

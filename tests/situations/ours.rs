@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use mongodb::bson::RawDocument;
+
 use crate::compare::{Event, Namespace};
 use crate::description::described;
 use crate::json::Json;
+use crate::oracle;
 use crate::table::Version;
 use crate::values::Value;
 
@@ -22,10 +25,17 @@ pub(crate) fn event(line: &str, version: Version) -> Event {
         to: json.get("to").map(namespace),
         at: (position[0], position[1]),
         place: number("index").zip(number("count")),
+        document: None,
         replaced: json.get("replaced") == Some(&Json::Bool(true)),
         fields: fields(text("op"), &json, version),
         update: json.get("update").cloned(),
     }
+}
+
+/// Reads one line of `mongodb-extended`, which is a change event of the server's.
+pub(crate) fn peer(line: &str) -> Event {
+    let document = Value::of_json(&Json::parse(line));
+    oracle::event(RawDocument::from_bytes(&document.bytes).unwrap())
 }
 
 fn namespace(json: &Json) -> Namespace {

@@ -174,6 +174,11 @@ impl Situation {
         }
     }
 
+    /// Whether any field's value can't be written exactly.
+    pub(crate) fn has_inexact(&self) -> bool {
+        !self.inexact.is_empty()
+    }
+
     /// Whether a field's value can't be written exactly.
     pub(crate) fn is_inexact(&self, field: &str) -> bool {
         self.inexact.iter().any(|(inexact, _)| *inexact == field)

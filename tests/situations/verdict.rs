@@ -14,6 +14,8 @@ use crate::values::show;
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     pub(crate) ours: Vec<Event>,
+    /// The same in the format of MongoDB's own connector.
+    pub(crate) peers: Vec<Event>,
     pub(crate) theirs: Vec<Event>,
     pub(crate) entries: Vec<Document>,
 }
@@ -35,6 +37,8 @@ pub(crate) fn judge(
     let mut faults = judge.outcome(&writes.ours);
     faults.extend(judge.given(&given.ours, &given.theirs));
     faults.extend(judge.writes(&writes.ours, &writes.theirs));
+    faults.extend(judge.peers(given, &[]));
+    faults.extend(judge.peers(writes, &situation.notes));
     let mut replayed = Collections::new();
     for part in [given, writes] {
         faults.extend(replay::replay(&mut replayed, &part.ours).err());
