@@ -31,8 +31,8 @@ pub(crate) struct Event {
     pub(crate) document: Option<Value>,
     /// The contents of a collection are others now; only ours says so.
     pub(crate) replaced: bool,
-    /// An update as the oplog has it; only ours.
-    pub(crate) update: Option<Json>,
+    /// The whole event; only ours.
+    pub(crate) json: Option<Json>,
 }
 
 impl Event {

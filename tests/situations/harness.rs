@@ -185,24 +185,14 @@ impl Run {
         let ended = self.connector.terminate().await;
         let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("ERROR")).collect();
         assert!(ended.code == Some(0) && errors.is_empty(), "{:?} {errors:#?}", ended.code);
-        let mut parts: Vec<Part> = (0..marks).map(|_| Part::default()).collect();
-        for (part, ours) in parts.iter_mut().zip(split(ours, is_any_mark)) {
-            part.ours = ours;
-        }
-        for (part, peers) in parts.iter_mut().zip(split(peers, is_any_mark)) {
-            part.peers = peers;
-        }
-        for (part, theirs) in parts.iter_mut().zip(split(theirs, is_any_mark)) {
-            part.theirs = theirs;
-        }
         let is_mark = |entry: &Document| {
-            entry.get_str("op").is_ok_and(|op| op == "i")
-                && entry.get_str("ns").is_ok_and(|ns| ns == "marks.marks")
+            let is = |name, expected: &str| entry.get_str(name).is_ok_and(|found| found == expected);
+            is("op", "i") && is("ns", "marks.marks")
         };
-        for (part, entries) in parts.iter_mut().zip(split(entries, is_mark)) {
-            part.entries = entries;
-        }
-        parts
+        let [ours, peers, theirs] = [ours, peers, theirs].map(|events| split(events, marks, is_any_mark));
+        let entries = split(entries, marks, is_mark);
+        let sides = ours.into_iter().zip(peers).zip(theirs).zip(entries);
+        sides.map(|(((ours, peers), theirs), entries)| Part { ours, peers, theirs, entries }).collect()
     }
 }
 
@@ -218,16 +208,17 @@ fn is_mark(event: &Event, number: i64) -> bool {
     is_any_mark(event) && key.is_some_and(|key| key.get_i64("_id").is_ok_and(|id| id == number))
 }
 
-/// The items between those that separate.
-fn split<T>(items: Vec<T>, separates: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+/// The items before, between and behind so many marks.
+fn split<T>(items: Vec<T>, marks: usize, is_mark: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
     let mut parts = vec![Vec::new()];
     for item in items {
-        if separates(&item) {
+        if is_mark(&item) {
             parts.push(Vec::new());
         } else {
             parts.last_mut().unwrap().push(item);
         }
     }
+    assert_eq!(parts.len(), marks + 1, "one side lacks marks");
     parts
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn event(line: &str, version: Version) -> Event {
         document: None,
         replaced: json.get("replaced") == Some(&Json::Bool(true)),
         fields: fields(text("op"), &json, version),
-        update: json.get("update").cloned(),
+        json: Some(json),
     }
 }
 

@@ -174,6 +174,12 @@ impl Situation {
         }
     }
 
+    /// What it explains.
+    pub(crate) fn explanations(&self) -> impl Iterator<Item = &'static str> {
+        let notes = self.notes.iter().map(|note| note.why);
+        notes.chain(self.lost.iter().map(|(_, why)| *why)).chain(self.inexact.iter().map(|(_, why)| *why))
+    }
+
     /// Whether any field's value can't be written exactly.
     pub(crate) fn has_inexact(&self) -> bool {
         !self.inexact.is_empty()
