@@ -58,7 +58,7 @@ pub(crate) async fn run(version: Version, server: Server) {
     let of_server = all.iter().filter(|one| one.server == server && one.name.contains(&wanted));
     let (there, absent): (Vec<_>, Vec<_>) = of_server.partition(|one| one.absent(version).is_none());
     let began = Instant::now();
-    let run = Run::start(version, server).await;
+    let run = Run::start(version, server, there.len()).await;
     let mut done = Vec::new();
     for (number, situation) in there.iter().enumerate() {
         done.push(run.situation(number, situation).await);
@@ -97,20 +97,22 @@ fn database(number: usize) -> String {
 }
 
 /// A server, the connector, and the change stream.
+///
+/// The connector runs twice: `own` reads everything, for `peer` the server leaves out what is not captured.
 struct Run {
     version: Version,
     client: Client,
     retryable: Client,
     start: Timestamp,
-    connector: Connector,
+    own: Publisher,
+    peer: Publisher,
     oracle: Oracle,
     // Dropped last.
-    installation: Installation,
     mongo: Mongo,
 }
 
 impl Run {
-    async fn start(version: Version, server: Server) -> Self {
+    async fn start(version: Version, server: Server, databases: usize) -> Self {
         let mut builder = Mongo::builder().version(match version {
             Version::V44 => MongoVersion::V4_4,
             Version::V50 => MongoVersion::V5_0,
@@ -126,20 +128,15 @@ impl Run {
         let retryable = Client::with_uri_str(&uri).await.unwrap();
         client.database(MARKS).create_collection(MARKS).await.unwrap();
         let start = majority_point(&client).await;
-        let config = format!(
-            "mongodb.uri = {:?}\nsource.start = \"{}\"\non.unknown = \"skip\"\n\
-             [checkpoint]\nstore = \"file\"\npath = \"{{sink}}.checkpoint\"\n\
-             [sinks.own]\ntype = \"stdout\"\nformat = \"json-canonical\"\n\
-             [sinks.peer]\ntype = \"file\"\npath = \"events\"\nformat = \"mongodb-extended\"\n\
-             expanded_events = {}\n",
-            mongo.uri(),
-            Position::of_entry(start.time, start.increment),
-            version == Version::V60
-        );
-        let installation = Installation::new(&config);
-        let connector = installation.run().await;
+        let own = Publisher::start(&mongo, start, "json-canonical", "").await;
+        let mut tables = format!("source.include = [\"{MARKS}.*\"");
+        for number in 0..databases {
+            let _ = ["", "_other", "-日本"].map(|end| write!(tables, ", \"{}{end}.*\"", database(number)));
+        }
+        let _ = write!(tables, "]\nsinks.file.expanded_events = {}\n", version == Version::V60);
+        let peer = Publisher::start(&mongo, start, "mongodb-extended", &tables).await;
         let oracle = Oracle::start(&client, version, start, |event| is_mark(event, LAST));
-        Self { version, client, retryable, start, connector, oracle, installation, mongo }
+        Self { version, client, retryable, start, own, peer, oracle, mongo }
     }
 
     /// Does what a situation says; says what its collections hold then.
@@ -174,17 +171,11 @@ impl Run {
             panic!("the change stream: {error}\n{}", fatal.join("\n"))
         });
         let at = theirs[theirs.len() - 1].at;
-        for sink in [0, 1] {
-            self.connector.done(sink, Position::of_entry(at.0, at.1)).await;
-        }
-        let lines = self.connector.stdout_lines();
-        let ours = lines.iter().map(|line| ours::event(line, self.version)).collect();
-        let peers = std::fs::read_to_string(self.installation.path("events")).unwrap();
-        let peers = peers.lines().map(ours::peer).collect();
+        let at = Position::of_entry(at.0, at.1);
         let entries = entries(&self.client, self.start).await;
-        let ended = self.connector.terminate().await;
-        let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("ERROR")).collect();
-        assert!(ended.code == Some(0) && errors.is_empty(), "{:?} {errors:#?}", ended.code);
+        let version = self.version;
+        let ours = self.own.lines(at).await.iter().map(|line| ours::event(line, version)).collect();
+        let peers = self.peer.lines(at).await.iter().map(|line| ours::peer(line)).collect();
         let is_mark = |entry: &Document| {
             let is = |name, expected: &str| entry.get_str(name).is_ok_and(|found| found == expected);
             is("op", "i") && is("ns", "marks.marks")
@@ -193,6 +184,36 @@ impl Run {
         let entries = split(entries, marks, is_mark);
         let sides = ours.into_iter().zip(peers).zip(theirs).zip(entries);
         sides.map(|(((ours, peers), theirs), entries)| Part { ours, peers, theirs, entries }).collect()
+    }
+}
+
+/// A connector that writes everything into a file.
+struct Publisher {
+    connector: Connector,
+    installation: Installation,
+}
+
+impl Publisher {
+    async fn start(mongo: &Mongo, start: Timestamp, format: &str, tables: &str) -> Self {
+        let start = Position::of_entry(start.time, start.increment);
+        let config = format!(
+            "mongodb.uri = {:?}\nsource.start = \"{start}\"\ncheckpoint.store = \"file\"\n\
+             on.unknown = \"skip\"\non.unreadable = \"skip\"\n\
+             sinks.file.type = \"file\"\nsinks.file.path = \"events\"\nsinks.file.format = \"{format}\"\n{tables}",
+            mongo.uri()
+        );
+        let installation = Installation::new(&config);
+        Self { connector: installation.run().await, installation }
+    }
+
+    /// Its lines, as soon as it has written everything up to `at`.
+    async fn lines(self, at: Position) -> Vec<String> {
+        self.connector.done(0, at).await;
+        let ended = self.connector.terminate().await;
+        let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("ERROR")).collect();
+        assert!(ended.code == Some(0) && errors.is_empty(), "{:?} {errors:#?}", ended.code);
+        let lines = std::fs::read_to_string(self.installation.path("events")).unwrap();
+        lines.lines().filter(|line| !line.contains("\"op\":\"watermark\"")).map(str::to_owned).collect()
     }
 }
 

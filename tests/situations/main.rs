@@ -1,12 +1,14 @@
 //! A table of situations: whatever a MongoDB server can write into its oplog, on real servers of three versions.
 //!
-//! Each situation does some writes in a database of its own. What the connector publishes for them, as a process that follows the oplog, is
+//! Each situation does some writes in a database of its own. What the connector publishes for them, as processes that follow the oplog, is
 //! compared with what knows nothing of our code:
 //!
 //! - the server's own **change stream** of the same writes (all databases; on 6.0 with its expanded events), event by event: operation,
-//!   namespace, key, documents byte for byte, the lists of an update, cluster time, transaction, UUID, description;
+//!   namespace, key, documents byte for byte, the lists of an update, cluster time, transaction, UUID, description; and in the format of
+//!   MongoDB's own connector, read with a filter on the server, the whole change event byte for byte, its resume token included;
+//! - the **oplog** as the driver reads it: what older change streams don't show, and that the situation really made entries of the kind
+//!   that it is about;
 //! - the **documents**: replaying our events gives what the collections hold, byte for byte;
-//! - the **oplog** as the driver reads it: that the situation really made entries of the kind that it is about;
 //! - the **outcome** that the table states, so that the table can be read.
 //!
 //! Where the change stream says something else, the table says so, and why; a note that no longer applies is a failure, too.
