@@ -37,6 +37,7 @@ mod apply_ops;
 mod arrays;
 mod capped;
 mod compare;
+mod consumer;
 mod ddl;
 mod deletes;
 mod description;

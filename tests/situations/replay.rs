@@ -7,6 +7,7 @@ use mongodb::bson::raw::RawBsonRef;
 use mongodb::bson::{RawDocumentBuf, doc};
 
 use crate::compare::{Event, Namespace};
+use crate::consumer;
 use crate::place::{Outcome, Place};
 use crate::values::Value;
 
@@ -79,7 +80,12 @@ fn apply(collections: &mut Collections, event: &Event) -> Result<(), String> {
             documents.remove(&key()?).ok_or("the document was not there")?;
         }
         "update" => {
-            documents.insert(key()?, UNKNOWN).ok_or("the document was not there")?;
+            let document = documents.get_mut(&key()?).ok_or("the document was not there")?;
+            let update = event.json.as_ref().and_then(|json| json.get("update")).ok_or("no update")?;
+            let update = Value::of_json(update).document().ok_or("an update that the driver can't hold")?;
+            let mut changed = document.document().ok_or("a document that the driver can't hold")?;
+            consumer::apply(&mut changed, &update)?;
+            *document = Value::of(changed);
         }
         "drop" | "truncate" => documents.clear(),
         "dropDatabase" => collections.retain(|ns, _| ns.db != event.ns.db),
@@ -118,7 +124,7 @@ pub(crate) fn differences(replayed: &Collections, stored: &Collections) -> Vec<S
         }
         for id in replayed.keys().chain(stored.keys().filter(|id| !replayed.contains_key(*id))) {
             let [replayed, stored] = [replayed, stored].map(|documents| documents.get(id));
-            if replayed != stored && replayed != Some(&UNKNOWN) {
+            if replayed != stored {
                 let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
                 found.push(format!(
                     "the document {id} of {}\n          replayed: {}\n          stored:   {}",
