@@ -114,7 +114,7 @@ impl Judge<'_> {
             let differ = peers.iter().zip(theirs).filter(|(peer, their)| peer.document != their.document);
             faults.extend(differ.map(|(peer, their)| {
                 let about = peer.about(self.home);
-                let [ours, theirs] = [&peer.document, &their.document].map(shown);
+                let [ours, theirs] = [peer, their].map(|event| shown(event.document.as_ref()));
                 format!("{about}: {}", both(&ours, &theirs))
             }));
         }
@@ -179,8 +179,8 @@ impl Judge<'_> {
         let mut found = Vec::new();
         let names: BTreeSet<_> = ours.fields.keys().chain(theirs.fields.keys()).collect();
         for name in names {
-            let [our, their] = [ours, theirs].map(|event| event.fields.get(name).cloned());
-            let values = both(&shown(&our), &shown(&their));
+            let [our, their] = [ours, theirs].map(|event| event.fields.get(name));
+            let values = both(&shown(our), &shown(their));
             match (our == their, self.situation.is_inexact(name)) {
                 (false, false) => found.push(name.to_string() + &values),
                 (true, true) => found.push(format!("{name} is said to be inexact, and is exact{values}")),
@@ -194,8 +194,8 @@ impl Judge<'_> {
     }
 }
 
-fn shown(value: &Option<Value>) -> String {
-    value.as_ref().map_or("nothing".to_owned(), ToString::to_string)
+fn shown(value: Option<&Value>) -> String {
+    value.map_or("nothing".to_owned(), ToString::to_string)
 }
 
 fn both(ours: &str, theirs: &str) -> String {
