@@ -173,7 +173,7 @@ const MISTAKES: [(&str, &str); 15] = [
     ("[source]\ninclude = 7", "some.toml: `source.include` must be a list of texts"),
     (
         "[source]\nstart = \"yesterday\"",
-        "some.toml: `source.start` can't be `yesterday`: use now, earliest, a position such as 1795393406-1, or the `_data` of a resume token",
+        "some.toml: `source.start` can't be `yesterday`: use now, earliest, a position such as 1795393406-1, or a change stream's resume token",
     ),
     (
         "[http]\nlisten = \"9464\"",

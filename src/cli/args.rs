@@ -162,7 +162,7 @@ pub enum Checkpoint {
         #[command(flatten)]
         sink: ForSink,
 
-        /// The position: seconds-increment (all of that oplog entry), seconds-increment-ordinal, or the `_data` of a resume token
+        /// The position: seconds-increment (all of that oplog entry), seconds-increment-ordinal, or a change stream's resume token
         #[arg(value_name = "POSITION", value_parser = TokenPosition::of_text)]
         position: TokenPosition,
     },

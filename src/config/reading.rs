@@ -21,7 +21,7 @@ pub(super) fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Start,
             Ok(TokenPosition::From(at)) => Ok(Start::From(at)),
             Err(_) => {
                 let forms =
-                    "now, earliest, a position such as 1795393406-1, or the `_data` of a resume token";
+                    "now, earliest, a position such as 1795393406-1, or a change stream's resume token";
                 Err(D::Error::custom(format!("can't be `{word}`: use {forms}")))
             }
         },

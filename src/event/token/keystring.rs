@@ -188,6 +188,107 @@ impl KeyString {
     }
 }
 
+/// What follows the value at the start of `bytes`; none if that is no value. Every value says by itself how long it is: a number tells
+/// whether it continues, a string's zeros are marked.
+pub(super) fn skip(bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    let (kind, rest) = bytes.split_first()?;
+    match kind {
+        0x0A | 0xF0 | 0x0F | 0x14 | 0x1E | 0x29 | 0x6E | 0x6F => Some(rest),
+        0x1F..=0x33 => skip_number(*kind, rest),
+        0x3C | 0xA0 => skip_string(rest),
+        0x46 => skip_fields(rest, depth),
+        0x50 => skip_values(rest, depth),
+        0x5A => {
+            let (length, rest) = match rest.split_first()? {
+                (0xFF, rest) => {
+                    let (length, rest) = rest.split_first_chunk()?;
+                    (usize::try_from(u32::from_be_bytes(*length)).ok()?, rest)
+                }
+                (length, rest) => (usize::from(*length), rest),
+            };
+            rest.get(length.checked_add(1)?..)
+        }
+        0x64 => rest.get(12..),
+        0x78 | 0x82 => rest.get(8..),
+        0x8C => skip_cstring(rest).and_then(skip_cstring),
+        0x96 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            rest.get(usize::try_from(u32::from_be_bytes(*length)).ok()?.checked_add(12)?..)
+        }
+        0xAA => skip_fields(skip_string(rest)?, depth),
+        _ => None,
+    }
+}
+
+fn skip_number(kind: u8, rest: &[u8]) -> Option<&[u8]> {
+    let negative = kind < 0x29;
+    let kind = if negative { number::MIRROR - kind } else { kind };
+    let word = |bytes: usize| {
+        let payload = rest.get(..bytes)?;
+        let byte = |byte: &u8| u64::from(if negative { !byte } else { *byte });
+        Some(payload.iter().fold(0, |word, next| word << 8 | byte(next)))
+    };
+    let continued = |word: u64, length: usize| if word & 1 == 1 { length + 8 } else { length };
+    let length = match kind {
+        number::SMALL => match word(8)? {
+            word if word >> 62 == 0 => 16,
+            // Of a common double the two low bits tell, of a tiny one the lowest.
+            word => continued(word, 8),
+        },
+        number::LARGE => match word(8)? {
+            u64::MAX => 8,
+            word if word >> 63 == 1 => 16,
+            word => continued(word, 8),
+        },
+        _ => {
+            let whole = usize::from(kind.checked_sub(number::ONE_BYTE)?) + 1;
+            // An odd one is followed by a fraction, in eight bytes with it.
+            if word(whole)? & 1 == 0 { whole } else { continued(word(8)?, 8) }
+        }
+    };
+    rest.get(length..)
+}
+
+fn skip_string(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let zero = bytes.iter().position(|byte| *byte == 0)?;
+        bytes = &bytes[zero + 1..];
+        match bytes.split_first() {
+            Some((0xFF, rest)) => bytes = rest,
+            _ => return Some(bytes),
+        }
+    }
+}
+
+fn skip_cstring(bytes: &[u8]) -> Option<&[u8]> {
+    let zero = bytes.iter().position(|byte| *byte == 0)?;
+    Some(&bytes[zero + 1..])
+}
+
+fn skip_fields(mut bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    loop {
+        match bytes.split_first()? {
+            (0, rest) => return Some(rest),
+            (_, field) => bytes = skip(skip_cstring(field)?, depth + 1)?,
+        }
+    }
+}
+
+fn skip_values(mut bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    loop {
+        match bytes.split_first()? {
+            (0, rest) => return Some(rest),
+            _ => bytes = skip(bytes, depth + 1)?,
+        }
+    }
+}
+
 /// A string's bytes without its length and its final zero.
 fn text(bytes: &[u8]) -> &[u8] {
     &bytes[4..bytes.len() - 1]

@@ -10,12 +10,13 @@ mod number;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::str::FromStr;
 
 use keystring::{END, KeyString};
 
 use super::{Change, ChangeEvent, Command, Key, Position};
-use crate::bson::extjson::write_hex;
+use crate::bson::extjson::{parse, write_hex};
 use crate::bson::{Malformed, RawDoc};
 
 /// The two layouts in use.
@@ -29,14 +30,23 @@ pub enum TokenVersion {
 }
 
 /// A resume token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ResumeToken {
     data: Vec<u8>,
     type_bits: Vec<u8>,
 }
 
+impl fmt::Debug for ResumeToken {
+    /// Only the size: it holds the document's key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResumeToken({} bytes)", self.data.len())
+    }
+}
+
 /// Commands that change streams have always shown; for the others v1 tokens look as v2 ones do.
 const CLASSIC: [&str; 3] = ["drop", "rename", "dropDatabase"];
+/// And those that they never show.
+const NEVER_SHOWN: [&str; 3] = ["convertToCapped", "truncate", "importCollection"];
 
 impl ResumeToken {
     /// The token of that event; none where a change stream has no such event.
@@ -52,6 +62,7 @@ impl ResumeToken {
         }
         match &event.change {
             Change::Watermark => return Ok(None),
+            Change::Command(command) if NEVER_SHOWN.contains(&command.name) => return Ok(None),
             Change::Command(command) => identify_command(&mut key, command, version)?,
             change => {
                 let Some(document) = change.key() else { return Ok(None) };
@@ -175,13 +186,14 @@ pub enum TokenPosition {
 }
 
 impl TokenPosition {
-    /// Reads a position, or the `_data` of a resume token.
+    /// Reads a position, or a resume token.
     pub fn of_text(text: &str) -> Result<Self, String> {
         match (text.parse(), text.parse()) {
             (Ok(at), _) => Ok(Self::After(at)),
             (_, Ok(place)) => Ok(place),
             _ => Err(format!(
-                "`{text}` is neither a position, such as 1795393406-1, nor the `_data` of a change stream's resume token, such as 8265A1…"
+                "`{}` is neither a position, such as 1795393406-1, nor a change stream's resume token, such as 8265A1… or {{\"_data\": \"8265A1…\"}}",
+                beginning(text)
             )),
         }
     }
@@ -189,15 +201,34 @@ impl TokenPosition {
 
 /// A text that is no resume token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a resume token: expected the `_data` of one, such as 8265A1…, of version 1 or 2")]
+#[error(
+    "`{0}` is not a resume token of version 1 or 2: expected its `_data`, such as 8265A1…, or the whole document"
+)]
 pub struct NotAToken(String);
 
 impl FromStr for TokenPosition {
     type Err = NotAToken;
 
-    /// Reads `_data`. Only its beginning is looked at, which has the same form for every event.
+    /// Reads `_data`, or the token's document as JSON. Type bits are not needed for that.
     fn from_str(text: &str) -> Result<Self, NotAToken> {
-        read(text.trim()).ok_or_else(|| NotAToken(text.to_owned()))
+        let text = text.trim();
+        let place = if text.starts_with('{') {
+            let doc = parse(text).ok();
+            let data = doc.as_deref().and_then(|doc| RawDoc::new(doc).ok()?.get("_data")?.as_str());
+            data.and_then(read)
+        } else {
+            read(text)
+        };
+        place.ok_or_else(|| NotAToken(beginning(text)))
+    }
+}
+
+/// Enough of a text to know it again: a token holds the document's `_id`, which no message should.
+fn beginning(text: &str) -> String {
+    const SHOWN: usize = 28;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -214,17 +245,29 @@ fn read(text: &str) -> Option<TokenPosition> {
     let (version, rest) = small_int(rest)?;
     let (kind, rest) = small_int(rest)?;
     let (ordinal, rest) = small_int(rest)?;
-    let invalidates = match rest.first()? {
-        0x6E => false,
-        0x6F => true,
+    let (invalidates, rest) = match rest.split_first()? {
+        (0x6E, rest) => (false, rest),
+        (0x6F, rest) => (true, rest),
         _ => return None,
     };
+    let start = Position::of_entry(t, i);
     match (version, kind) {
-        (1 | 2, 0) => Some(TokenPosition::From(Position::of_entry(t, i))),
-        (1 | 2, 128) if invalidates => Some(TokenPosition::After(Position::of_entry(t, i))),
-        (1 | 2, 128) => Some(TokenPosition::After(Position { t, i, ordinal })),
+        (1 | 2, 0) => Some(TokenPosition::From(start)),
+        (1 | 2, 128) if invalidates => Some(TokenPosition::After(start)),
+        // Of a part of an event nothing says how many more there are: the event comes once more, as a whole.
+        (2, 128) if is_fragment(rest)? => Some(match ordinal.checked_sub(1) {
+            Some(ordinal) => TokenPosition::After(Position { ordinal, ..start }),
+            None => TokenPosition::From(start),
+        }),
+        (1 | 2, 128) => Some(TokenPosition::After(Position { ordinal, ..start })),
         _ => None,
     }
+}
+
+/// Whether a number follows the collection's UUID, or null, and the event's identifier; none if these are not there.
+fn is_fragment(rest: &[u8]) -> Option<bool> {
+    let rest = keystring::skip(rest, 0).and_then(|rest| keystring::skip(rest, 0))?;
+    Some(rest.first().is_some_and(|byte| *byte != END))
 }
 
 /// A whole number from 0 on, of at most 31 bits.

@@ -9,10 +9,10 @@ use super::exact::{Decimal, Exact};
 const ZERO: u8 = 0x29;
 const NAN: u8 = 0x1E;
 /// Below one, in integers of one to eight bytes, and from 2^63 on; negative numbers have their mirror images.
-const SMALL: u8 = 0x2A;
-const ONE_BYTE: u8 = 0x2B;
-const LARGE: u8 = 0x33;
-const MIRROR: u8 = 0x52;
+pub(super) const SMALL: u8 = 0x2A;
+pub(super) const ONE_BYTE: u8 = 0x2B;
+pub(super) const LARGE: u8 = 0x33;
+pub(super) const MIRROR: u8 = 0x52;
 
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 const COEFFICIENT_MAX: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;

@@ -119,15 +119,48 @@ fn a_token_leads_to_its_position() {
         let at = position(&vector);
         let expected = if vector["op"] == "high water mark" {
             TokenPosition::From(at)
+        } else if vector.get("frag").is_some() {
+            // The event comes once more: its other fragments may be missing.
+            TokenPosition::After(Position { ordinal: at.ordinal - 1, ..at })
         } else {
             TokenPosition::After(at)
         };
         assert_eq!(found, expected, "{vector}");
+        let document = format!(
+            r#" {{"_data": {}, "_typeBits": {{"$binary": {{"base64": "gA==", "subType": "00"}}}}}}"#,
+            vector["_data"]
+        );
+        assert_eq!(document.parse::<TokenPosition>().unwrap(), expected, "{document}");
     }
-    for text in ["", "82", "8265A1", "zz", "826B03877E000000022B082C0100296E04", "1795393406-1"] {
+    // The first operation of an entry: there is none before it.
+    let fragment = "826B038FE7000000062B042C0100296E14463C6F7065726174696F6E54797065003C75706461746500002904";
+    assert_eq!(fragment.parse(), Ok(TokenPosition::From(Position::of_entry(0x6B03_8FE7, 6))));
+    let whole = fragment.replace("002904", "0004");
+    assert_eq!(whole.parse(), Ok(TokenPosition::After(Position::of_entry(0x6B03_8FE7, 6))));
+    for text in [
+        "",
+        "82",
+        "8265A1",
+        "zz",
+        "826B03877E000000022B082C0100296E04",
+        "1795393406-1",
+        "{}",
+        r#"{"_data": 1}"#,
+        // A version 2 token whose identifier is cut off.
+        "826B038FE7000000062B042C0100296E14463C6F7065",
+    ] {
         let error = text.parse::<TokenPosition>().unwrap_err();
         assert!(error.to_string().contains("resume token"), "{error}");
     }
+}
+
+#[test]
+fn a_message_does_not_hold_the_key() {
+    let token = vectors().next().unwrap()["_data"].as_str().unwrap().replace("2B02", "2B0A");
+    let error = TokenPosition::of_text(&token).unwrap_err();
+    assert!(error.starts_with(&format!("`{}…`", &token[..28])) && !error.contains("596E275826F0"), "{error}");
+    let mark = ResumeToken::high_water_mark(1, 2, TokenVersion::V1);
+    assert_eq!(format!("{mark:?}"), "ResumeToken(15 bytes)");
 }
 
 fn of_int(value: i64) -> Vec<u8> {
@@ -186,8 +219,53 @@ fn the_examples_of_numbers() {
     }
 }
 
+/// Any value behind any other is found by skipping that.
+fn assert_skipped(value: &[u8]) {
+    for next in [&[0x04][..], &[0x00, 0x04], &[0x3C, 0x00]] {
+        let bytes = [value, next].concat();
+        assert_eq!(super::keystring::skip(&bytes, 0), Some(next), "{}", hex(&bytes));
+    }
+    // A string that is cut behind a zero of its own is one that ends there.
+    let is_string =
+        |end: usize| end > 0 && value[end - 1..=end] == [0, 0xFF] && matches!(value[0], 0x3C | 0xA0);
+    for end in (0..value.len()).filter(|end| !is_string(*end)) {
+        assert_ne!(super::keystring::skip(&value[..end], 0), Some(&[][..]), "{} at {end}", hex(value));
+    }
+}
+
+#[test]
+fn every_type_of_value_says_how_long_it_is() {
+    let text = r#"{"v":[1,{"$numberLong":"7"},1.5,"a\u0000b",{"$symbol":"s"},{"a":[1,{}],"":null},{"$oid":"596e275826f08b2730779e1f"},true,false,
+        {"$date":{"$numberLong":"-1"}},{"$timestamp":{"t":1,"i":2}},{"$regularExpression":{"pattern":"a","options":"i"}},{"$code":"c"},
+        {"$code":"c","$scope":{"a":1}},{"$minKey":1},{"$maxKey":1},{"$undefined":true},null,
+        {"$binary":{"base64":"AQID","subType":"00"}},{"$dbPointer":{"$ref":"a.b","$id":{"$oid":"596e275826f08b2730779e1f"}}}]}"#;
+    let doc = parse(text).unwrap();
+    let array = RawDoc::new(&doc).unwrap().get("v").unwrap().as_array().unwrap();
+    for element in array {
+        let mut key = super::keystring::KeyString::default();
+        key.field(b"", element.unwrap().value, 0).unwrap();
+        assert_skipped(&key.bytes[2..]);
+    }
+    let mut long = super::keystring::KeyString::default();
+    let mut doc = Vec::new();
+    let mut writer = crate::bson::DocWriter::new(&mut doc);
+    writer.append_binary(b"", 0, &[7; 300]);
+    writer.finish();
+    long.object(RawDoc::new(&doc).unwrap(), 0).unwrap();
+    assert_skipped(&long.bytes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn every_number_says_how_long_it_is(int in any::<i64>(), shift in 0_u32..63, double in any::<f64>(), negative in any::<bool>(), coefficient in 1_u128..10_u128.pow(34), digits in 0_u32..34, exponent in -6176_i32..6111) {
+        assert_skipped(&of_int(int >> shift));
+        assert_skipped(&of_double(double));
+        for exponent in [exponent, exponent / 20, exponent / 400] {
+            assert_skipped(&of_decimal(negative, coefficient / 10_u128.pow(digits) + 1, exponent));
+        }
+    }
+
     #[test]
     fn doubles_are_ordered_as_their_bytes(a in any::<f64>(), b in any::<f64>()) {
         prop_assume!(!a.is_nan() && !b.is_nan());

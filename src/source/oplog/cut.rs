@@ -126,6 +126,9 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
         };
     }
     let Some(operations) = o.get("applyOps") else { return Kind::Single };
+    if entry.multi_op_type.is_some_and(|kind| !(0..=2).contains(&kind)) {
+        return Kind::Problem("an `applyOps` of an unknown `multiOpType`");
+    }
     if is_piece(o) {
         return Kind::Nothing;
     }

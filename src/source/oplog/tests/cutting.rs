@@ -213,6 +213,17 @@ fn an_entry_of_an_unknown_version_is_a_problem() {
 }
 
 #[test]
+fn an_unknown_kind_of_applyops_is_a_problem() {
+    for kind in ["3", "-1"] {
+        for members in [format!("{SESSION} {FIRST}"), format!("{SESSION} {BEHIND}"), String::new()] {
+            let unknown = apply_ops(1, 2, &format!(r#"{members} "multiOpType": {kind},"#), "");
+            let chunks = cut(&mut Cutter::new(None), &[unknown]);
+            assert_eq!(problems(&chunks), ["an `applyOps` of an unknown `multiOpType`"], "{kind} {members}");
+        }
+    }
+}
+
+#[test]
 fn what_should_hold_operations_and_does_not_is_a_problem() {
     for (members, expected) in [
         (r#""o": {"applyOps": {"0": {}}}"#, "an `applyOps` that is not an array"),
