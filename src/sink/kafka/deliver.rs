@@ -50,13 +50,19 @@ impl KafkaSink {
 
     fn produce(&mut self, data: &Arc<Data>, ack: &Arc<Ack>) -> Result<(), Failure> {
         self.reports().still_good()?;
+        let mut first_in = Vec::new();
         for (index, record) in data.records.iter().enumerate() {
             for partition in partitions(record)? {
                 let reports = self.producer.client().context();
                 let lane = self.lanes.lane(&record.route, partition, |lane| reports.opened(lane));
-                let waiting = Waiting { data: Arc::clone(data), index, ack: Arc::clone(ack) };
-                lane.offer(waiting, |waiting| hand_over(&self.producer, &lane, waiting))?;
+                if lane.push(Waiting { data: Arc::clone(data), index, ack: Arc::clone(ack) }) {
+                    first_in.push(lane);
+                }
             }
+        }
+        // Not before the whole batch is there: what comes while a request is under way waits for its answer.
+        for lane in first_in {
+            lane.fill(|waiting| hand_over(&self.producer, &lane, waiting))?;
         }
         // A failure in the meantime may have come too early to find what waits now.
         self.reports().still_good()
@@ -90,11 +96,7 @@ fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiti
         key: Some(data.slice(&record.key)),
         timestamp: None,
         headers: Some(OwnedHeaders::new_with_capacity(1).insert(position)),
-        delivery_opaque: Box::new(Sent {
-            ack: Arc::clone(&waiting.ack),
-            lane: Arc::clone(lane),
-            size: waiting.size(),
-        }),
+        delivery_opaque: Box::new(Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane) }),
     };
     producer
         .send(message)
@@ -140,7 +142,6 @@ fn partitions(record: &Record) -> Result<std::ops::Range<i32>, Failure> {
 pub(super) struct Sent {
     ack: Arc<Ack>,
     lane: Arc<Lane>,
-    size: usize,
 }
 
 /// What a batch waits for.
@@ -217,15 +218,15 @@ impl Reports {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// Room in a lane: the next records go there.
-    fn go_on(&self, lane: &Arc<Lane>, size: usize) {
+    /// A record of a lane is stored: the next ones may follow.
+    fn go_on(&self, lane: &Arc<Lane>) {
         let next = |waiting: &Waiting| {
             let producer = self.producer.get().and_then(Weak::upgrade);
             let producer =
                 producer.ok_or_else(|| Failure::new(ErrorKind::SinkUnavailable, "the sink was closed"))?;
             hand_over(&producer, lane, waiting)
         };
-        if let Err(failure) = lane.reported(size, next) {
+        if let Err(failure) = lane.reported(next) {
             self.fail_waiting(&failure);
         }
     }
@@ -295,7 +296,7 @@ impl ProducerContext for Reports {
         match report {
             Ok(_) => {
                 sent.ack.stored();
-                self.go_on(&sent.lane, sent.size);
+                self.go_on(&sent.lane);
             }
             Err((error, message)) => {
                 let first = self.failure.get().is_none();
