@@ -8,7 +8,7 @@ mod namespace;
 mod position;
 pub mod token;
 
-pub use diff::{Component, Components, Delta, DeltaVisitor};
+pub use diff::{Component, Components, Delta, DeltaVisitor, Section};
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::header::write_position;
-use super::lists::List;
+use super::lists::{List, Lists};
 use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::write_uuid;
 use crate::bson::{DocWriter, Malformed};
@@ -70,12 +70,12 @@ fn value(out: &mut Vec<u8>, event: &ChangeEvent<'_>, path: &mut Vec<u8>) -> Resu
 
 fn update(doc: &mut DocWriter<'_>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut update = doc.document(b"update");
-    let mut ambiguous = false;
+    let mut lists = Lists::of(delta, path);
     for list in [List::Updated, List::Removed, List::Truncated] {
-        ambiguous = list.append(&mut update, delta, path)?;
+        lists.append(list, &mut update)?;
     }
-    if ambiguous {
-        List::Disambiguated.append(&mut update, delta, path)?;
+    if lists.may_have(List::Disambiguated) {
+        lists.append(List::Disambiguated, &mut update)?;
     }
     match delta {
         Delta::Diff(diff) => update.append_doc(b"diff", *diff),

@@ -74,20 +74,31 @@ impl Stage {
             return Ok(());
         };
         self.note_replaced(&event)?;
-        let mut gone_to = None;
-        for ns in self.places(&event).into_iter().flatten() {
-            let route = match place {
-                Some((known, route)) if *known == ns => Arc::clone(route),
-                _ => self.route(ns).await?,
-            };
+        let [from, to] = self.places(&event);
+        if let Some(ns) = from {
+            self.encode(&event, self.find(ns, place).await?, out, counts)?;
+        }
+        if let Some(ns) = to {
+            let gone_to = place.take().filter(|_| from.is_some());
+            let route = self.find(ns, place).await?;
             // A rename within one place is one event there.
-            if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
-                self.encode(&event, &route, out, counts)?;
+            if gone_to.is_none_or(|(_, other)| !Arc::ptr_eq(&other, route)) {
+                self.encode(&event, route, out, counts)?;
             }
-            gone_to = Some(Arc::clone(&route));
-            *place = Some((ns, route));
         }
         Ok(())
+    }
+
+    /// The place of a namespace, which most often is that of the event before.
+    async fn find<'c, 'p>(
+        &self,
+        ns: Namespace<'c>,
+        place: &'p mut Option<(Namespace<'c>, Arc<Route>)>,
+    ) -> Result<&'p Arc<Route>, Error> {
+        if place.as_ref().is_none_or(|(known, _)| *known != ns) {
+            *place = Some((ns, self.route(ns).await?));
+        }
+        Ok(&place.as_ref().expect("it was found just now").1)
     }
 
     /// A batch that says: everything up to `end` has been published. Empty where the sink needs no watermark.

@@ -4,7 +4,7 @@ use super::Options;
 use crate::bson::{DocWriter, Malformed, RawDoc, RawValue};
 use crate::event::token::{ResumeToken, TokenVersion};
 use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Key, Namespace, Txn};
-use crate::format::lists::List;
+use crate::format::lists::{List, Lists};
 
 const BINARY_GENERIC: u8 = 0;
 const BINARY_UUID: u8 = 4;
@@ -105,12 +105,13 @@ impl Shape {
 
     fn update(self, doc: &mut DocWriter<'_>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         let mut description = doc.document(b"updateDescription");
-        List::Updated.append(&mut description, delta, path)?;
-        List::Removed.append(&mut description, delta, path)?;
+        let mut lists = Lists::of(delta, path);
+        lists.append(List::Updated, &mut description)?;
+        lists.append(List::Removed, &mut description)?;
         if let Delta::Diff(_) = delta {
-            List::Truncated.append(&mut description, delta, path)?;
+            lists.append(List::Truncated, &mut description)?;
             if self.disambiguated {
-                List::Disambiguated.append(&mut description, delta, path)?;
+                lists.append(List::Disambiguated, &mut description)?;
             }
         }
         description.finish();

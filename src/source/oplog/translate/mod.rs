@@ -94,10 +94,9 @@ fn document<'a>(fields: &Fields<'a>, ns: Namespace<'a>, namespaces: &Namespaces)
 
 /// Servers before 5.3 log no key with an insert.
 fn insert_key<'a>(fields: &Fields<'a>, o: RawDoc<'a>) -> Result<Key<'a>, Why> {
-    match (fields.o2, o.get("_id")) {
-        (Some(key), _) => Ok(Key::Document(key)),
-        (None, Some(id)) => Ok(Key::Id(id)),
-        (None, None) => Err(Why::from("an insert of a document without _id")),
+    match fields.o2 {
+        Some(key) => Ok(Key::Document(key)),
+        None => o.get("_id").map(Key::Id).ok_or(Why::from("an insert of a document without _id")),
     }
 }
 
