@@ -28,28 +28,31 @@ impl<'a> Iter<'a> {
         self.at
     }
 
+    #[inline]
     fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
-        let end = self.document.len() - 1;
-        if self.at == end {
-            return Ok(None);
-        }
-        let kind = kind(self.document[self.at], self.at)?;
+        let body = &self.document[..self.document.len() - 1];
+        let Some(byte) = body.get(self.at) else { return Ok(None) };
+        let Some((kind, size)) = KINDS[usize::from(*byte)] else {
+            return Err(Malformed { what: "unknown type of value", offset: self.at });
+        };
         let name_at = self.at + 1;
-        let value_at = name_at + cstring(&self.document[..end], name_at)? + 1;
-        let length = value_length(kind, &self.document[..end], value_at)?;
-        let bytes = self
-            .document
+        let value_at = name_at + cstring(body, name_at)? + 1;
+        let length = match size {
+            Some(length) => usize::from(length),
+            None => value_length(kind, body, value_at)?,
+        };
+        let bytes = body
             .get(value_at..value_at.saturating_add(length))
-            .filter(|_| value_at + length <= end)
             .ok_or(Malformed { what: "a value is cut off", offset: value_at })?;
         self.at = value_at + length;
-        Ok(Some(Element { name: &self.document[name_at..value_at - 1], value: RawValue { kind, bytes } }))
+        Ok(Some(Element { name: &body[name_at..value_at - 1], value: RawValue { kind, bytes } }))
     }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Result<Element<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
@@ -59,34 +62,35 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-fn kind(byte: u8, offset: usize) -> Result<Kind, Malformed> {
-    Ok(match byte {
-        0x01 => Kind::Double,
-        0x02 => Kind::String,
-        0x03 => Kind::Document,
-        0x04 => Kind::Array,
-        0x05 => Kind::Binary,
-        0x06 => Kind::Undefined,
-        0x07 => Kind::ObjectId,
-        0x08 => Kind::Bool,
-        0x09 => Kind::Date,
-        0x0A => Kind::Null,
-        0x0B => Kind::Regex,
-        0x0C => Kind::DbPointer,
-        0x0D => Kind::Code,
-        0x0E => Kind::Symbol,
-        0x0F => Kind::CodeWithScope,
-        0x10 => Kind::Int32,
-        0x11 => Kind::Timestamp,
-        0x12 => Kind::Int64,
-        0x13 => Kind::Decimal128,
-        0xFF => Kind::MinKey,
-        0x7F => Kind::MaxKey,
-        _ => return Err(Malformed { what: "unknown type of value", offset }),
-    })
-}
+/// Which type a byte stands for, and how many bytes its values take where all take the same.
+const KINDS: [Option<(Kind, Option<u8>)>; 256] = {
+    let mut kinds = [None; 256];
+    kinds[0x01] = Some((Kind::Double, Some(8)));
+    kinds[0x02] = Some((Kind::String, None));
+    kinds[0x03] = Some((Kind::Document, None));
+    kinds[0x04] = Some((Kind::Array, None));
+    kinds[0x05] = Some((Kind::Binary, None));
+    kinds[0x06] = Some((Kind::Undefined, Some(0)));
+    kinds[0x07] = Some((Kind::ObjectId, Some(12)));
+    kinds[0x08] = Some((Kind::Bool, Some(1)));
+    kinds[0x09] = Some((Kind::Date, Some(8)));
+    kinds[0x0A] = Some((Kind::Null, Some(0)));
+    kinds[0x0B] = Some((Kind::Regex, None));
+    kinds[0x0C] = Some((Kind::DbPointer, None));
+    kinds[0x0D] = Some((Kind::Code, None));
+    kinds[0x0E] = Some((Kind::Symbol, None));
+    kinds[0x0F] = Some((Kind::CodeWithScope, None));
+    kinds[0x10] = Some((Kind::Int32, Some(4)));
+    kinds[0x11] = Some((Kind::Timestamp, Some(8)));
+    kinds[0x12] = Some((Kind::Int64, Some(8)));
+    kinds[0x13] = Some((Kind::Decimal128, Some(16)));
+    kinds[0xFF] = Some((Kind::MinKey, Some(0)));
+    kinds[0x7F] = Some((Kind::MaxKey, Some(0)));
+    kinds
+};
 
 /// The length of the zero-terminated string at `at`, without its zero.
+#[inline]
 fn cstring(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
     let rest = bytes.get(at..).unwrap_or_default();
     // Most names are short: the first zero among eight bytes is found at once.
@@ -97,21 +101,20 @@ fn cstring(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
             return Ok(zeros.trailing_zeros() as usize / 8);
         }
     }
-    rest.iter().position(|byte| *byte == 0).ok_or(Malformed { what: "a name is cut off", offset: at })
+    long_cstring(rest).ok_or(Malformed { what: "a name is cut off", offset: at })
 }
 
+#[inline(never)]
+fn long_cstring(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == 0)
+}
+
+/// The length of a value whose type does not tell it.
 fn value_length(kind: Kind, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
     Ok(match kind {
-        Kind::Undefined | Kind::Null | Kind::MinKey | Kind::MaxKey => 0,
-        Kind::Bool => 1,
-        Kind::Int32 => 4,
-        Kind::Double | Kind::Date | Kind::Timestamp | Kind::Int64 => 8,
-        Kind::ObjectId => 12,
-        Kind::Decimal128 => 16,
-        Kind::String | Kind::Code | Kind::Symbol => string_length(bytes, at)?,
-        Kind::DbPointer => string_length(bytes, at)? + 12,
         Kind::Document | Kind::Array => document_length(bytes, at)?,
         Kind::Binary => prefix(bytes, at, 0)? + 5,
+        Kind::DbPointer => string_length(bytes, at)? + 12,
         Kind::Regex => {
             let pattern = cstring(bytes, at)? + 1;
             pattern + cstring(bytes, at + pattern)? + 1
@@ -125,6 +128,7 @@ fn value_length(kind: Kind, bytes: &[u8], at: usize) -> Result<usize, Malformed>
             }
             total
         }
+        _ => string_length(bytes, at)?,
     })
 }
 

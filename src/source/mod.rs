@@ -70,6 +70,8 @@ pub struct Op {
     pub wall_ms: Option<i64>,
     /// Its document in the chunk's bytes.
     pub doc: Range<u32>,
+    /// Where its fields are, if it is an entry and was walked already.
+    pub layout: Option<oplog::Layout>,
     /// Its transaction's place in the chunk's list.
     pub txn: Option<u32>,
     /// Where it stands itself, if its transaction has several entries: the entry that holds it, and its index there.

@@ -4,6 +4,7 @@ mod chain;
 mod chunks;
 pub mod cut;
 mod entry;
+mod fields;
 mod pieces;
 mod reply;
 mod tail;
@@ -15,6 +16,7 @@ mod verify;
 pub use chain::{Chain, Pieces, Wanted};
 pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
+pub use fields::Layout;
 pub use tail::{OplogSource, TailSettings};
 pub use translate::{Fault, FaultKind, translate, unencodable};
 #[cfg(feature = "connector")]

@@ -1,22 +1,20 @@
 //! What one operation means: from its document to a change event. Pure, and never panics, whatever the bytes.
 //!
-//! - `fields`: the operation's fields, and the namespace;
 //! - `update`: the three forms of an update;
 //! - `command` and `view`: what becomes an event that concerns no document;
 //! - `fault`: what can't become an event, and why.
 
 mod command;
 mod fault;
-mod fields;
 mod update;
 mod view;
 
+use super::fields::Fields;
 use crate::bson::RawDoc;
 use crate::event::{Change, ChangeEvent, Key, Namespace};
 use crate::source::{Chunk, Namespaces, Op};
 
-use fault::Why;
-use fields::Fields;
+pub(in crate::source::oplog) use fault::Why;
 
 pub use fault::{Fault, FaultKind, unencodable};
 
@@ -30,8 +28,7 @@ pub fn translate<'a>(
     namespaces: &Namespaces,
     source: &'a str,
 ) -> Result<Option<ChangeEvent<'a>>, Fault> {
-    let bytes = chunk.document(op);
-    let fields = RawDoc::new(bytes).and_then(Fields::parse);
+    let fields = Fields::of(chunk, op);
     let meaning = match (op.problem, &fields) {
         (Some(problem), _) => Err(Why::from(problem)),
         (None, Err(error)) => Err(Why::from(*error)),
