@@ -14,49 +14,63 @@ pub struct Element<'a> {
 /// Walks the elements of one document. After an error it ends: what follows a damaged element can't be found.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
-    document: &'a [u8],
-    at: usize,
+    /// What has not been walked yet, without the document's final zero.
+    rest: &'a [u8],
+    /// Where `rest` ends, in bytes from the start of the document.
+    end: usize,
 }
 
 impl<'a> Iter<'a> {
     pub(super) fn new(document: &'a [u8]) -> Self {
-        Self { document, at: 4 }
+        let end = document.len() - 1;
+        Self { rest: &document[4..end], end }
     }
 
     /// Where the next element starts, in bytes from the start of the document.
     pub fn offset(&self) -> usize {
-        self.at
+        self.end - self.rest.len()
     }
 
-    #[inline]
+    /// Part of every loop over a document: a call for each element would take as long as the step itself.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
-        let body = &self.document[..self.document.len() - 1];
-        let Some(byte) = body.get(self.at) else { return Ok(None) };
+        let Some((byte, named)) = self.rest.split_first() else { return Ok(None) };
         let Some((kind, size)) = KINDS[usize::from(*byte)] else {
-            return Err(Malformed { what: "unknown type of value", offset: self.at });
+            return Err(Malformed { what: "unknown type of value", offset: self.offset() });
         };
-        let name_at = self.at + 1;
-        let value_at = name_at + cstring(body, name_at)? + 1;
+        let name = cstring(named).ok_or_else(|| self.cut_off("a name is cut off", named))?;
+        let value = &named[name.len() + 1..];
         let length = match size {
             Some(length) => usize::from(length),
-            None => value_length(kind, body, value_at)?,
+            None => value_length(kind, value).map_err(|error| self.within(error, value))?,
         };
-        let bytes = body
-            .get(value_at..value_at.saturating_add(length))
-            .ok_or(Malformed { what: "a value is cut off", offset: value_at })?;
-        self.at = value_at + length;
-        Ok(Some(Element { name: &body[name_at..value_at - 1], value: RawValue { kind, bytes } }))
+        let (bytes, rest) =
+            value.split_at_checked(length).ok_or_else(|| self.cut_off("a value is cut off", value))?;
+        self.rest = rest;
+        Ok(Some(Element { name, value: RawValue { kind, bytes } }))
+    }
+
+    /// What is wrong with what stands at the beginning of `part`.
+    #[cold]
+    fn cut_off(&self, what: &'static str, part: &[u8]) -> Malformed {
+        Malformed { what, offset: self.end - part.len() }
+    }
+
+    /// An error that counts from the beginning of `part`, counted from the start of the document.
+    #[cold]
+    fn within(&self, error: Malformed, part: &[u8]) -> Malformed {
+        Malformed { offset: self.end - part.len() + error.offset, ..error }
     }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Result<Element<'a>, Malformed>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            self.at = self.document.len() - 1;
+            self.rest = &[];
         }
         step.transpose()
     }
@@ -89,47 +103,52 @@ const KINDS: [Option<(Kind, Option<u8>)>; 256] = {
     kinds
 };
 
-/// The length of the zero-terminated string at `at`, without its zero.
-#[inline]
-fn cstring(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
-    let rest = bytes.get(at..).unwrap_or_default();
+/// The zero-terminated string at the beginning of `bytes`, without its zero.
+#[inline(always)]
+fn cstring(bytes: &[u8]) -> Option<&[u8]> {
     // Most names are short: the first zero among eight bytes is found at once.
-    if let Some(eight) = rest.first_chunk() {
+    if let Some(eight) = bytes.first_chunk() {
         let word = u64::from_le_bytes(*eight);
         let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
         if zeros != 0 {
-            return Ok(zeros.trailing_zeros() as usize / 8);
+            return bytes.get(..zeros.trailing_zeros() as usize / 8);
         }
     }
-    long_cstring(rest).ok_or(Malformed { what: "a name is cut off", offset: at })
+    long_cstring(bytes)
 }
 
-#[inline(never)]
-fn long_cstring(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == 0)
+fn long_cstring(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..bytes.iter().position(|byte| *byte == 0)?)
 }
 
-/// The length of a value whose type does not tell it.
-fn value_length(kind: Kind, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+/// The length of the value at the beginning of `bytes`, whose type does not tell it.
+fn value_length(kind: Kind, bytes: &[u8]) -> Result<usize, Malformed> {
     Ok(match kind {
-        Kind::Document | Kind::Array => document_length(bytes, at)?,
-        Kind::Binary => prefix(bytes, at, 0)? + 5,
-        Kind::DbPointer => string_length(bytes, at)? + 12,
+        Kind::String => string_length(bytes, 0)?,
+        Kind::Document | Kind::Array => document_length(bytes, 0)?,
+        Kind::Binary => prefix(bytes, 0, 0)? + 5,
+        Kind::DbPointer => string_length(bytes, 0)? + 12,
         Kind::Regex => {
-            let pattern = cstring(bytes, at)? + 1;
-            pattern + cstring(bytes, at + pattern)? + 1
+            let pattern = zero_behind(bytes, 0)?;
+            zero_behind(bytes, pattern)?
         }
         Kind::CodeWithScope => {
-            let total = prefix(bytes, at, 14)?;
-            let code = string_length(bytes, at + 4)?;
-            let scope = document_length(bytes, at + 4 + code)?;
+            let total = prefix(bytes, 0, 14)?;
+            let code = string_length(bytes, 4)?;
+            let scope = document_length(bytes, 4 + code)?;
             if total != 4 + code + scope {
-                return Err(Malformed { what: "code with scope: the lengths do not add up", offset: at });
+                return Err(Malformed { what: "code with scope: the lengths do not add up", offset: 0 });
             }
             total
         }
-        _ => string_length(bytes, at)?,
+        _ => string_length(bytes, 0)?,
     })
+}
+
+/// Where the zero-terminated string at `at` ends, its zero included.
+fn zero_behind(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    let text = bytes.get(at..).and_then(cstring);
+    text.map(|text| at + text.len() + 1).ok_or(Malformed { what: "a name is cut off", offset: at })
 }
 
 /// Length prefix and bytes of a string, whose final zero is checked.

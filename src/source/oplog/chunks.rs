@@ -75,7 +75,13 @@ impl<'b> Chunks<'b> {
 
     fn push(&mut self, mut op: Op, txn: Option<Txn>) {
         let mark = Mark::Tail { at: op.at, term: op.term };
-        let chunk = self.open.get_or_insert_with(|| Chunk { bytes: self.bytes.clone(), ..Chunk::idle(mark) });
+        // As many as in the chunk before, as a rule.
+        let room = self.closed.last().map_or(0, |chunk| chunk.ops.len() + 8);
+        let chunk = self.open.get_or_insert_with(|| Chunk {
+            bytes: self.bytes.clone(),
+            ops: Vec::with_capacity(room),
+            ..Chunk::idle(mark)
+        });
         if let Some(txn) = txn {
             if chunk.txns.last() != Some(&txn) {
                 chunk.txns.push(txn);

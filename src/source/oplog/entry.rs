@@ -37,9 +37,9 @@ impl<'a> Entry<'a> {
                 continue;
             }
             match element.name {
-                b"ts" => timestamp = value.as_timestamp(),
-                b"t" => entry.term = value.as_i64(),
-                b"v" => entry.version = value.as_i64().or(Some(0)),
+                [b't', b's'] => timestamp = value.as_timestamp(),
+                [b't'] => entry.term = value.as_i64(),
+                [b'v'] => entry.version = value.as_i64().or(Some(0)),
                 b"wall" => entry.wall_ms = value.as_date_ms(),
                 b"lsid" => entry.session = value.as_doc(),
                 b"txnNumber" => entry.txn_number = value.as_i64(),

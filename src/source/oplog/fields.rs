@@ -77,14 +77,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes an element if it is one of these fields, and says whether it was.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, Element { name, value }: Element<'a>) -> bool {
+        // Byte by byte: that is compiled to a tree of decisions, and not to one comparison after the other.
         match name {
-            b"op" => self.op = value.as_str_bytes().unwrap_or_default(),
-            b"ns" => self.ns = value.as_str_bytes(),
-            b"ui" => self.ui = value.as_uuid(),
-            b"o" => self.o = value.as_doc(),
-            b"o2" => self.o2 = value.as_doc(),
+            [b'o'] => self.o = value.as_doc(),
+            [b'o', b'2'] => self.o2 = value.as_doc(),
+            [b'o', b'p'] => self.op = value.as_str_bytes().unwrap_or_default(),
+            [b'n', b's'] => self.ns = value.as_str_bytes(),
+            [b'u', b'i'] => self.ui = value.as_uuid(),
             b"fromMigrate" => self.from_migrate = value.as_bool() == Some(true),
             _ => return false,
         }
