@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
-use crate::event::{CollectionType, Command, Delta, Key, Position, Txn};
+use crate::event::{CollectionType, Command, Delta, Images, Key, Position, Txn};
 
 /// An event with everything but a transaction.
 pub(super) fn event(change: Change<'_>) -> ChangeEvent<'_> {
@@ -18,6 +18,7 @@ pub(super) fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ns: Namespace { db: "shop", coll: "orders" },
         collection_id: Some([0x5f; 16]),
         change,
+        images: Images::default(),
         txn: None,
         source: "rs0/abc",
     }

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::bson::extjson::parse;
-use crate::event::Position;
+use crate::event::{Images, Position};
 use crate::format::{Addressing, To};
 
 const AT: Position = Position { t: 1_795_514_400, i: 7, ordinal: 0 };
@@ -17,6 +17,7 @@ fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ns: Namespace { db: "shop", coll: "orders" },
         collection_id: None,
         change,
+        images: Images::default(),
         txn: None,
         source: "rs0/abc",
     }

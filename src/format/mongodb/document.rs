@@ -3,11 +3,12 @@
 use super::Options;
 use crate::bson::{DocWriter, Malformed, RawDoc, RawValue};
 use crate::event::token::{ResumeToken, TokenVersion};
-use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Key, Namespace, Txn};
+use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, NoImage, Txn};
 use crate::format::lists::List;
 
 const BINARY_GENERIC: u8 = 0;
 const BINARY_UUID: u8 = 4;
+const BEFORE: &[u8] = b"fullDocumentBeforeChange";
 
 /// What depends on the server's version and on the options of a change stream.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Shape {
     wall_time: bool,
     /// Since 6.1, with expanded events.
     disambiguated: bool,
+    /// Since 6.0 the document before a change is the last field, and null where there is none.
+    before_last: bool,
     token: TokenVersion,
 }
 
@@ -27,6 +30,7 @@ impl Shape {
             expanded: expanded_events,
             wall_time: server >= (6, 0),
             disambiguated: expanded_events && server >= (6, 1),
+            before_last: server >= (6, 0),
             token: if server >= (7, 0) { TokenVersion::V2 } else { TokenVersion::V1 },
         }
     }
@@ -46,8 +50,6 @@ impl Shape {
     }
 
     /// Appends the document. `path` is working space.
-    ///
-    /// Images, once events have them: `fullDocument` of an update has the place of an insert's, `fullDocumentBeforeChange` is the last field.
     pub(super) fn write(
         self,
         out: &mut Vec<u8>,
@@ -73,6 +75,15 @@ impl Shape {
         if let Change::Insert { after, .. } | Change::Replace { after, .. } = event.change {
             doc.append_doc(b"fullDocument", after);
         }
+        if let Some(after) = event.images.after {
+            image(&mut doc, b"fullDocument", after);
+        }
+        // Before 6.0 the field stands here, and is missing where a collection records nothing.
+        if let (false, Some(before)) = (self.before_last, event.images.before)
+            && before != Image::Missing(NoImage::NotRecorded)
+        {
+            image(&mut doc, BEFORE, before);
+        }
         namespace(&mut doc, b"ns", event.ns);
         match event.change.key() {
             Some(Key::Document(key)) => doc.append_doc(b"documentKey", *key),
@@ -87,6 +98,9 @@ impl Shape {
             Change::Update { delta, .. } => self.update(&mut doc, delta, path)?,
             Change::Command(command) if self.expanded => description(&mut doc, command)?,
             _ => {}
+        }
+        if let (true, Some(before)) = (self.before_last, event.images.before) {
+            image(&mut doc, BEFORE, before);
         }
         doc.finish();
         Ok(())
@@ -115,6 +129,14 @@ impl Shape {
         }
         description.finish();
         Ok(())
+    }
+}
+
+/// A document before or behind a change; null where there is none.
+fn image(doc: &mut DocWriter<'_>, name: &[u8], image: Image<'_>) {
+    match image.document() {
+        Some(document) => doc.append_doc(name, document),
+        None => doc.append_null(name),
     }
 }
 

@@ -5,7 +5,7 @@ mod chunks;
 pub mod cut;
 mod entry;
 mod pieces;
-mod reply;
+pub(in crate::source) mod reply;
 mod tail;
 #[cfg(test)]
 mod tests;

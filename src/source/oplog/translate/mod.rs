@@ -12,7 +12,7 @@ mod update;
 mod view;
 
 use crate::bson::RawDoc;
-use crate::event::{Change, ChangeEvent, Key, Namespace};
+use crate::event::{Change, ChangeEvent, Images, Key, Namespace};
 use crate::source::{Chunk, Namespaces, Op};
 
 use fault::Why;
@@ -46,6 +46,7 @@ pub fn translate<'a>(
         ns,
         collection_id: fields.ui,
         change,
+        images: Images::default(),
         txn: op.txn.and_then(|index| chunk.txns.get(index as usize).copied()),
         source,
     }))
