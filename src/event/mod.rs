@@ -2,10 +2,12 @@
 //!
 //! An event is a view, borrowed from the bytes of an oplog entry; it never outlives them and never crosses a thread.
 
+mod apply;
 mod diff;
 mod namespace;
 mod position;
 
+pub use apply::{NotApplicable, Strictness, apply, id_first};
 pub use diff::{Delta, DeltaVisitor};
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};

@@ -21,4 +21,5 @@ mod resume;
 mod security;
 mod several;
 mod shutdown;
+mod updates;
 mod versions;
