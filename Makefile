@@ -52,8 +52,8 @@ test: packages services ## run the tests, against real servers
 	cargo test $(ARGS)
 
 .PHONY: test-all
-test-all: packages services ## run the tests with ten times as many simulated schedules
-	SIM_SCHEDULES=1000000 cargo test $(ARGS)
+test-all: packages services ## run the tests, also the long ones, with ten times as many simulated schedules
+	SIM_SCHEDULES=1000000 cargo test $(ARGS) -- --include-ignored --skip harvest
 
 .PHONY: bench
 bench: packages services ## measure the pipeline

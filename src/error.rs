@@ -28,8 +28,12 @@ pub enum ErrorKind {
     CheckpointLost,
     /// The checkpoint or the sink belongs to another replica set.
     OtherSource,
-    /// An oplog entry that can't be understood, or a document that can't be encoded.
+    /// An oplog entry that can't be understood.
+    Unknown,
+    /// Damaged bytes, or a document that can't be encoded.
     Unreadable,
+    /// A collection's contents were replaced by some that no events have told.
+    Replaced,
     /// The sink can't be reached, or did not confirm; it may come back.
     SinkUnavailable,
     /// The sink refused a record or the way we use it, for good.
@@ -77,7 +81,18 @@ impl ErrorKind {
                 "to go on there, `mongo-observer checkpoint set` that position; to start anew, empty the sink or use another prefix",
             ),
             Self::OtherSource => (Halt, "use another checkpoint and another prefix for another replica set"),
-            Self::Unreadable => (Halt, "choose in the table [on] what to do with such entries"),
+            Self::Unknown => (
+                Halt,
+                "nothing was skipped; to go on without it, set [on] unknown = \"dead_letter\" or \"skip\"",
+            ),
+            Self::Unreadable => (
+                Halt,
+                "nothing was skipped; to go on without it, set [on] unreadable = \"dead_letter\" or \"skip\"",
+            ),
+            Self::Replaced => (
+                Halt,
+                "to have such events marked and go on, set [on] replaced = \"mark\"; then copy the collection anew",
+            ),
             Self::SinkUnavailable => (Retry, "check that the sink runs and that its address is right"),
             Self::Refused => (Halt, "correct the sink's settings, then start again: nothing was skipped"),
             Self::Collision => (Halt, "map one of the namespaces to another name"),
@@ -104,7 +119,9 @@ impl ErrorKind {
             Self::PositionLost => "position_lost",
             Self::CheckpointLost => "checkpoint_lost",
             Self::OtherSource => "other_source",
+            Self::Unknown => "unknown",
             Self::Unreadable => "unreadable",
+            Self::Replaced => "replaced",
             Self::SinkUnavailable => "sink_unavailable",
             Self::Refused => "refused",
             Self::Collision => "collision",

@@ -26,9 +26,10 @@
 //! # One change, from file to file
 //!
 //! 1. `source/oplog/tail.rs`: a reply of the raw cursor, kept as it came; `verify.rs` has seen before that the saved position is there.
-//! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions.
+//! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions; `chain.rs` puts together a
+//!    transaction of several entries at the last of them.
 //! 3. `pipeline/run.rs`, `read`: each chunk takes its bytes from the budget and gets a task of its own; the tasks' handles are queued.
-//! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate.rs` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
+//! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
 //!    bytes; the router knows its topic; an encoder of [`mod@format`] writes key, value and header into the batch's one buffer.
 //! 5. `pipeline/run.rs`, the loop: handles are joined in order, the batch goes to the sink.
 //! 6. `sink/kafka/deliver.rs`, `sink/nats/chain.rs`, `sink/lines/writer.rs`: out, and the acknowledgement back.
@@ -75,6 +76,9 @@ pub mod config;
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod connector;
+#[cfg(feature = "mongodb")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod http;

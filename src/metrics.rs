@@ -14,7 +14,7 @@ use prometheus::{
 
 use crate::error::ErrorKind;
 use crate::event::Position;
-use crate::pipeline::{Counts, Durable};
+use crate::pipeline::{Counts, Durable, Faults};
 
 /// What every name begins with.
 const PREFIX: &str = "mongo_observer";
@@ -40,6 +40,7 @@ struct Families {
     bytes_published: IntCounterVec,
     batches_published: IntCounterVec,
     events_skipped: IntCounterVec,
+    dead_letters: IntCounterVec,
     in_flight_events: IntGaugeVec,
     in_flight_bytes: IntGaugeVec,
     in_flight_limit: IntGaugeVec,
@@ -121,6 +122,11 @@ impl Families {
             bytes_published: counter("event_bytes_published_total", "Bytes acknowledged by the sink.", sink),
             batches_published: counter("batches_published_total", "Batches acknowledged by the sink.", sink),
             events_skipped: counter("events_skipped_total", "Events left out, as configured.", by_reason),
+            dead_letters: counter(
+                "dead_letters_published_total",
+                "Dead letters acknowledged by the sink.",
+                by_reason,
+            ),
             in_flight_events: count("in_flight_events", "Events sent and not yet acknowledged."),
             in_flight_bytes: count("in_flight_bytes", "Bytes of the budget that are taken."),
             in_flight_limit: count("in_flight_limit_bytes", "The budget: how many bytes may be under way."),
@@ -164,6 +170,7 @@ struct Handles {
     up: IntGauge,
     events_published: IntCounterVec,
     events_skipped: IntCounterVec,
+    dead_letters: IntCounterVec,
     errors: IntCounterVec,
     stored_at: Mutex<Option<Instant>>,
 }
@@ -191,6 +198,7 @@ impl Handles {
             up: families.up.with_label_values(label),
             events_published: families.events_published.clone(),
             events_skipped: families.events_skipped.clone(),
+            dead_letters: families.dead_letters.clone(),
             errors: families.errors.clone(),
             stored_at: Mutex::default(),
         }
@@ -220,10 +228,8 @@ impl PipelineMetrics {
                 published += count;
             }
         }
-        if counts.skipped > 0 {
-            let skipped = self.0.events_skipped.with_label_values(&[self.0.sink.as_str(), "unknown"]);
-            skipped.inc_by(counts.skipped.into());
-        }
+        self.faults(&self.0.events_skipped, counts.skipped);
+        self.faults(&self.0.dead_letters, counts.dead_letters);
         let lag = durable.wall_ms.map_or(0.0, seconds_since);
         self.0.lag.set(lag);
         if published > 0 {
@@ -233,6 +239,12 @@ impl PipelineMetrics {
             self.0.latency.observe(lag);
         }
         lag
+    }
+
+    fn faults(&self, family: &IntCounterVec, faults: Faults) {
+        for (reason, count) in faults.by_reason().into_iter().filter(|(_, count)| *count > 0) {
+            family.with_label_values(&[self.0.sink.as_str(), reason]).inc_by(count.into());
+        }
     }
 
     /// From the oldest entry of the oplog to the last acknowledged one.

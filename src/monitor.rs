@@ -137,7 +137,7 @@ mod tests {
     use crate::event::{Mark, Position};
     use crate::format::{Addressing, Record, Route, To};
     use crate::metrics::Metrics;
-    use crate::pipeline::{Budget, Counts, Durable, Monitor as _, RecordBatch};
+    use crate::pipeline::{Budget, Counts, Durable, Faults, Monitor as _, RecordBatch};
     use crate::source::Chunk;
     use crate::status::{Board, State, StatusHandle};
 
@@ -266,7 +266,9 @@ mod tests {
         let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
         observed.retrying(&error);
         observed.opened("rs0", false);
-        let again = batch(1, Counts { updates: 1, skipped: 2, ..Counts::default() }, b"1");
+        let skipped = Faults { unknown: 2, unreadable: 1 };
+        let dead_letters = Faults { unknown: 0, unreadable: 4 };
+        let again = batch(1, Counts { updates: 1, skipped, dead_letters, ..Counts::default() }, b"1");
         observed.sent(&again);
         observed.durable(&durable(&again, Some(0)));
         observed.finished(None);
@@ -275,6 +277,8 @@ mod tests {
             &[
                 r#"events_published_total{op="update",sink="events"} 1"#,
                 r#"events_skipped_total{reason="unknown",sink="events"} 2"#,
+                r#"events_skipped_total{reason="unreadable",sink="events"} 1"#,
+                r#"dead_letters_published_total{reason="unreadable",sink="events"} 4"#,
                 r#"errors_total{kind="sink_unavailable",sink="events"} 1"#,
                 r#"restarts_total{sink="events"} 1"#,
                 r#"pipeline_up{sink="events"} 0"#,

@@ -7,7 +7,7 @@ use mongo_observer::config::{Config, Level, LogFormat, Override, Sink, Store};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::Position;
 use mongo_observer::format::Format;
-use mongo_observer::pipeline::{OnUnknown, Start};
+use mongo_observer::pipeline::{OnFault, OnReplaced, Policies, Start};
 use tempfile::TempDir;
 
 /// A configuration file with that text, the environment and the flags over it.
@@ -173,7 +173,7 @@ const MISTAKES: [(&str, &str); 15] = [
     ("[source]\ninclude = 7", "some.toml: `source.include` must be a list of texts"),
     (
         "[source]\nstart = \"yesterday\"",
-        "some.toml: `source.start` can't be `yesterday`: use now, earliest or a position such as 1795393406-1",
+        "some.toml: `source.start` can't be `yesterday`: use now, earliest, a position such as 1795393406-1, or a change stream's resume token",
     ),
     (
         "[http]\nlisten = \"9464\"",
@@ -265,10 +265,47 @@ fn several_sinks_do_not_share_what_each_needs_alone() {
 }
 
 #[test]
+fn lines_are_text_and_tell_their_position_unless_it_is_kept_elsewhere() {
+    let sink = |kind: &str, format: &str| format!("[sinks.out]\ntype = \"{kind}\"\nformat = \"{format}\"\n");
+    for kind in ["stdout", "file"] {
+        let refused = Given::file(&sink(kind, "bson")).refused();
+        assert!(
+            refused.ends_with("`sinks.out.format` can't be `bson`, which is no text: use json-canonical")
+        );
+    }
+    let refused = Given::file(&sink("file", "mongodb")).refused();
+    assert!(refused.ends_with("set checkpoint.store to \"file\" or \"mongodb\""), "{refused}");
+    Given::file(&(sink("file", "mongodb") + "[checkpoint]\nstore = \"file\"\n")).load();
+    let expanded = Given::file(&sink("stdout", "mongodb-extended"))
+        .variable("MONGO_OBSERVER_SINKS__OUT__EXPANDED_EVENTS", "true");
+    assert!(expanded.load().sinks["out"].expanded_events());
+}
+
+#[test]
 fn a_position_and_policies_are_read() {
-    let config = Given::with_sink("[source]\nstart = \"1795393406-1\"\n[on]\nunknown = \"skip\"").load();
+    let config = Given::with_sink("[source]\nstart = \"1795393406-1\"").load();
     assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));
-    assert_eq!(config.on.unknown, OnUnknown::Skip);
+    assert_eq!(config.on.policies(), Policies::default());
+    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\nreplaced = \"stop\"";
+    let config = Given::with_sink(&format!("[on]\n{on}")).load();
+    let expected =
+        Policies { unknown: OnFault::Skip, unreadable: OnFault::DeadLetter, replaced: OnReplaced::Stop };
+    assert_eq!(config.on.policies(), expected);
+}
+
+#[test]
+fn a_policy_that_is_none_is_refused_with_the_words_there_are() {
+    for (line, refusal) in [
+        ("unknown = \"ignore\"", "`on.unknown` can't be `ignore`: use stop, dead_letter or skip"),
+        ("unreadable = \"deadletter\"", "`on.unreadable` can't be `deadletter`: did you mean `dead_letter`?"),
+        ("replaced = \"forbid\"", "`on.replaced` can't be `forbid`: use mark or stop"),
+        (
+            "replaced = \"snapshot\"",
+            "`on.replaced` can't be `snapshot` yet: this version takes none; use mark or stop",
+        ),
+    ] {
+        assert_eq!(Given::with_sink(&format!("[on]\n{line}")).refused(), format!("some.toml: {refusal}"));
+    }
 }
 
 const CANARY: &str = "c4n4ry";

@@ -3,12 +3,24 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use mongo_observer::bson::extjson::parse;
 use serde_json::{Value, json};
 
 /// Entries that MongoDB 6.0.5 wrote, and the events that they are.
 const ENTRIES: &str = include_str!("golden/inventory/oplog.jsonl");
 const JSON: &str = include_str!("golden/inventory/json.jsonl");
 const JSON_CANONICAL: &str = include_str!("golden/inventory/json-canonical.jsonl");
+/// What MongoDB's Kafka connector 2.0.1 made of the same writes, with each of its formatters; the last one with expanded events.
+const MONGODB: [(&[&str], &str); 3] = [
+    (&["--format", "mongodb"], include_str!("golden/inventory/mongodb.jsonl")),
+    (&["--format", "mongodb-simplified"], include_str!("golden/inventory/mongodb-simplified.jsonl")),
+    (
+        &["--format", "mongodb-extended", "--expanded-events"],
+        include_str!("golden/inventory/mongodb-extended.jsonl"),
+    ),
+];
 
 struct Outcome {
     code: Option<i32>,
@@ -97,6 +109,56 @@ fn records_have_the_events_as_values_and_the_id_as_key() {
 }
 
 #[test]
+fn the_mongodb_formats_are_the_records_of_mongodbs_connector() {
+    for (flags, golden) in MONGODB {
+        let expected = values(golden);
+        assert!(expected.len() > 10);
+        let records = values(&decoded(&[flags, &["--records", "--prefix", "PREFIX"]].concat(), ENTRIES));
+        assert_eq!(records.len(), expected.len());
+        for (record, mut expected) in records.into_iter().zip(expected) {
+            // The files have topics without their prefix.
+            expected["topic"] = format!("PREFIX{}", expected["topic"].as_str().unwrap()).into();
+            assert_eq!(record, expected, "{flags:?}");
+        }
+        let events = decoded(flags, ENTRIES);
+        let expected: Vec<Value> = values(golden).iter().map(|record| record["value"].clone()).collect();
+        assert_eq!(events.lines().map(Value::from).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn bson_is_the_canonical_event_in_binary() {
+    assert_eq!(values(&decoded(&["--format", "bson"], ENTRIES)), canonical_numbers(values(JSON_CANONICAL)));
+    let records = values(&decoded(&["--format", "bson", "--records"], ENTRIES));
+    let json = values(&decoded(&["--format", "json-canonical", "--records"], ENTRIES));
+    assert_eq!(records.len(), json.len());
+    for (record, json) in records.iter().zip(json) {
+        assert_eq!((&record["topic"], &record["encoding"]), (&json["topic"], &"base64".into()));
+        for part in ["key", "value"] {
+            let bytes = BASE64_STANDARD.decode(record[part].as_str().unwrap()).unwrap();
+            assert_eq!(bytes, parse(json[part].as_str().unwrap()).unwrap(), "{json}");
+        }
+    }
+}
+
+/// Plain whole numbers as canonical text has them.
+fn canonical_numbers(mut events: Vec<Value>) -> Vec<Value> {
+    for event in &mut events {
+        let Some(txn) = event.get_mut("txn") else { continue };
+        for field in ["index", "count"] {
+            txn[field] = json!({ "$numberInt": txn[field].to_string() });
+        }
+    }
+    for event in &mut events {
+        let arrays = event.pointer_mut("/update/truncatedArrays").and_then(Value::as_array_mut);
+        for array in arrays.into_iter().flatten() {
+            array["newSize"] = json!({ "$numberInt": array["newSize"].to_string() });
+        }
+    }
+    events
+}
+
+#[test]
 fn a_bad_line_is_named_with_its_reason_and_the_others_are_decoded() {
     let good = insert(r#"{"_id": 1}"#);
     let cases = [
@@ -104,7 +166,10 @@ fn a_bad_line_is_named_with_its_reason_and_the_others_are_decoded() {
         ("[]", "expected an object at byte 0"),
         (r#"{"ts": {"$timestamp": {"t": 1}}}"#, "`ts`: "),
         (r#"{"v": 2, "op": "n"}"#, "an oplog entry without `ts`"),
-        (&entry(r#""op": "i", "ns": "shop.orders""#), "0000000007-0000000001-0000000000: no `o` document"),
+        (
+            &entry(r#""op": "i", "ns": "shop.orders""#),
+            "0000000007-0000000001-0000000000 of shop.orders: no `o` document",
+        ),
         (&entry(r#""op": "i", "o": {"_id": 1}"#), "no namespace"),
         (&insert(r#"{"a": 1}"#), "an insert of a document without _id"),
         (&entry(r#""op": "d", "ns": "shop.orders", "o": {}"#), "the document has no _id"),
@@ -123,7 +188,7 @@ fn a_bad_line_is_named_with_its_reason_and_the_others_are_decoded() {
             &entry(
                 r#""op": "c", "ns": "admin.$cmd", "prevOpTime": {"ts": {"$timestamp": {"t": 6, "i": 1}}, "t": 1}, "o": {"applyOps": []}"#,
             ),
-            "the end of a transaction of several oplog entries",
+            "a transaction whose earlier entries are missing",
         ),
         (&command(r#"{"commitTransaction": 1}"#), "the commit of a prepared transaction"),
     ];
@@ -146,7 +211,11 @@ fn a_transaction_with_a_bad_operation_has_no_events_at_all() {
     let outcome =
         decode(&[], entry(&format!(r#""op": "c", "ns": "admin.$cmd", "o": {{"applyOps": [{operations}]}}"#)));
     assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""));
-    assert!(outcome.err.contains("0000000007-0000000001-0000000001: unknown operation"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("0000000007-0000000001-0000000001 of shop.orders: unknown operation"),
+        "{}",
+        outcome.err
+    );
 }
 
 #[test]
@@ -223,11 +292,46 @@ fn commands_on_a_database_have_a_topic_of_their_own() {
 }
 
 #[test]
+fn commands_in_the_mongodb_formats_go_where_mongodbs_connector_has_them() {
+    let commands = [
+        command(r#"{"renameCollection": "shop.a", "to": "crm.b", "stayTemp": false}"#),
+        command(r#"{"create": "a"}"#),
+        command(r#"{"drop": "a"}"#),
+        command(r#"{"dropDatabase": 1}"#),
+    ]
+    .join("\n");
+    let places = |flags: &[&str]| -> Vec<(String, String)> {
+        let records = values(&decoded(&[&["--records", "--format", "mongodb"], flags].concat(), &commands));
+        let place = |record: &Value| {
+            let [key, value] = ["key", "value"]
+                .map(|part| serde_json::from_str::<Value>(record[part].as_str().unwrap()).unwrap());
+            assert_eq!(key, json!({ "_id": value["_id"] }));
+            (
+                record["topic"].as_str().unwrap().to_owned(),
+                value["operationType"].as_str().unwrap().to_owned(),
+            )
+        };
+        records.iter().map(place).collect()
+    };
+    let place = |topic: &str, op: &str| (topic.to_owned(), op.to_owned());
+    let expanded = [
+        place("mongo.shop.a", "rename"),
+        place("mongo.shop.a", "create"),
+        place("mongo.shop.a", "drop"),
+        place("mongo.shop", "dropDatabase"),
+    ];
+    assert_eq!(places(&["--expanded-events"]), expanded);
+    let shown: Vec<_> = expanded.into_iter().filter(|(_, op)| op != "create").collect();
+    assert_eq!(places(&[]), shown);
+}
+
+#[test]
 fn what_is_not_published_leaves_no_line() {
     let lines = [
         entry(r#""op": "n", "ns": "", "o": {"msg": "periodic noop"}"#),
         entry(r#""op": "i", "ns": "admin.system.users", "o": {"_id": 1}"#),
-        entry(r#""op": "i", "ns": "shop.system.views", "o": {"_id": 1}"#),
+        entry(r#""op": "i", "ns": "shop.system.js", "o": {"_id": 1}"#),
+        entry(r#""op": "i", "ns": "shop.tmp.agg_out.1", "o": {"_id": 1}"#),
         entry(
             r#""op": "c", "ns": "admin.$cmd", "o": {"applyOps": [{"op": "i", "ns": "shop.a", "o": {"_id": 1}}], "partialTxn": true}"#,
         ),

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "connector")]
 mod config;
+#[cfg(feature = "mongodb")]
+mod corpus;
 #[cfg(feature = "connector")]
 mod decode;
 #[cfg(all(feature = "kafka", feature = "nats"))]

@@ -31,10 +31,18 @@ impl<'b> DocWriter<'b> {
 
     /// Appends a string.
     pub fn append_str(&mut self, name: &[u8], text: &[u8]) {
+        self.append_text(name, |out| out.extend_from_slice(text));
+    }
+
+    /// Appends a string, whose text `write` appends to the buffer.
+    pub fn append_text(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         self.head(name, Kind::String);
-        self.out.extend_from_slice(&length(text.len() + 1));
-        self.out.extend_from_slice(text);
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        write(self.out);
         self.out.push(0);
+        let size = length(self.out.len() - start - 4);
+        self.out[start..start + 4].copy_from_slice(&size);
     }
 
     /// Appends an int32.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Level, Override};
-use crate::event::Position;
+use crate::event::token::TokenPosition;
 use crate::format::Format;
 
 /// Streams every change of a MongoDB deployment into Kafka, NATS JetStream, files or standard output.
@@ -129,7 +129,7 @@ impl DemoSink {
 /// `mongo-observer decode`
 #[derive(Debug, Args)]
 pub struct Decode {
-    /// How events are written
+    /// How events are written; `bson` is shown as canonical Extended JSON
     #[arg(long, default_value_t, value_parser = format_parser())]
     pub format: Format,
 
@@ -162,9 +162,9 @@ pub enum Checkpoint {
         #[command(flatten)]
         sink: ForSink,
 
-        /// The position: seconds-increment (all of that oplog entry), or seconds-increment-ordinal
-        #[arg(value_name = "POSITION")]
-        position: Position,
+        /// The position: seconds-increment (all of that oplog entry), seconds-increment-ordinal, or a change stream's resume token
+        #[arg(value_name = "POSITION", value_parser = TokenPosition::of_text)]
+        position: TokenPosition,
     },
 
     /// Forget the position: the next run begins where `source.start` says
@@ -230,7 +230,7 @@ mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Checkpoint, Cli, Command};
-    use crate::event::Position;
+    use crate::event::{Position, token::TokenPosition};
 
     fn parsed(line: &str) -> Result<Command, clap::Error> {
         Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
@@ -262,7 +262,10 @@ mod tests {
         else {
             panic!("checkpoint set")
         };
-        assert_eq!((sink.sink.as_deref(), position), (Some("a"), Position::behind_entry(7, 8)));
+        assert_eq!(
+            (sink.sink.as_deref(), position),
+            (Some("a"), TokenPosition::After(Position::behind_entry(7, 8)))
+        );
         assert!(parsed("mongo-observer checkpoint set --config x.toml yesterday").is_err());
     }
 

@@ -7,8 +7,10 @@ use super::load;
 use crate::config::Config;
 use crate::connector::{open_sink, store};
 use crate::error::{Error, ErrorKind};
+use crate::event::token::TokenPosition;
 use crate::pipeline::{Checkpoint, CheckpointStore, OpenSink, OwnStore, Stored};
 use crate::source::client::Deployment;
+use crate::source::oplog::entry_before;
 
 pub(super) async fn checkpoint(args: &Args) -> Result<ExitCode, Error> {
     let (Args::Show(of) | Args::Set { sink: of, .. } | Args::Clear(of)) = args;
@@ -41,8 +43,11 @@ async fn with(
             Args::Show(_) => {}
             Args::Set { position, .. } => {
                 let source = deployment.source.clone();
-                move_to(store.as_mut(), Stored::Checkpoint(Checkpoint { at: *position, term: None, source }))
-                    .await?;
+                let at = match *position {
+                    TokenPosition::After(at) => at,
+                    TokenPosition::From(at) => entry_before(deployment.client(), at).await?.position(),
+                };
+                move_to(store.as_mut(), Stored::Checkpoint(Checkpoint { at, term: None, source })).await?;
             }
             Args::Clear(_) => move_to(store.as_mut(), Stored::Cleared).await?,
         }

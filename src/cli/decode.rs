@@ -15,11 +15,12 @@ use futures::future::BoxFuture;
 
 use super::args::Decode as Args;
 use crate::bson::Malformed;
-use crate::bson::extjson::{parse, write_string};
+use crate::bson::RawDoc;
+use crate::bson::extjson::{Mode, parse, write_doc, write_string};
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
-use crate::format::{Addressing, Record, Route, Template};
-use crate::pipeline::{OnUnknown, RecordBatch, Router, Stage};
+use crate::format::{Addressing, Format, Options, Record, Route, Template};
+use crate::pipeline::{Policies, RecordBatch, Router, Stage};
 use crate::source::oplog::{Cut, Cutter, Pieces};
 use crate::source::{Chunk, Namespaces};
 
@@ -59,6 +60,7 @@ enum Interrupted {
 /// Turns lines into lines.
 struct Decoder {
     stage: Stage,
+    format: Format,
     records: bool,
     /// Entries of transactions whose end is still to come.
     pieces: Pieces,
@@ -66,13 +68,14 @@ struct Decoder {
 
 impl Decoder {
     fn new(args: &Args) -> Result<Self, Error> {
-        // No format here has events that it leaves out by default.
-        let Args { format, records, prefix, expanded_events: _ } = args;
-        let topics = Topics::new(prefix)?;
+        let Args { format, records, prefix, expanded_events } = args;
+        let options = Options { expanded_events: *expanded_events, ..Options::default() };
+        let topics = Topics::new(prefix, *format)?;
         let router: Arc<dyn Router> = if *records { Arc::new(topics) } else { Arc::new(Lines::new()) };
         let namespaces = Arc::new(Namespaces::default());
-        let stage = Stage::new(SOURCE.to_owned(), namespaces, router, format.encoder(), OnUnknown::Stop);
-        Ok(Self { stage, records: *records, pieces: Pieces::default() })
+        let encoder = format.encoder_with(options);
+        let stage = Stage::new(SOURCE.to_owned(), namespaces, router, encoder, Policies::default());
+        Ok(Self { stage, format: *format, records: *records, pieces: Pieces::default() })
     }
 
     /// Decodes all of `input`; says how many lines were bad. What was decoded is written before more input is waited for.
@@ -148,9 +151,9 @@ impl Decoder {
             let record = Parts::of(record, &batch.bytes);
             line.clear();
             if self.records {
-                record.write_whole(&mut line);
+                record.write_whole(&mut line, self.format);
             } else {
-                record.write_event(&mut line);
+                record.write_event(&mut line, self.format)?;
             }
             output.write_all(&line)?;
         }
@@ -181,18 +184,24 @@ impl<'a> Parts<'a> {
         Self { topic: &record.route.name, key: part(&record.key), value: record.value.as_ref().map(part) }
     }
 
-    /// The event alone. The values of all formats so far are JSON, on one line; a tombstone is no event.
-    fn write_event(&self, out: &mut Vec<u8>) {
-        if let Some(value) = self.value {
+    /// The event alone, as JSON on one line; a tombstone is no event.
+    fn write_event(&self, out: &mut Vec<u8>, format: Format) -> io::Result<()> {
+        let Some(value) = self.value else { return Ok(()) };
+        if format.is_text() {
             out.extend_from_slice(value);
-            out.push(b'\n');
+        } else {
+            let document = RawDoc::new(value).and_then(|event| write_doc(out, event, Mode::Canonical));
+            document.map_err(io::Error::other)?;
         }
+        out.push(b'\n');
+        Ok(())
     }
 
     /// `{"topic", "key", "value"}`, key and value as text; if one of them is none, both in base64, and `encoding` says so.
-    fn write_whole(&self, out: &mut Vec<u8>) {
+    fn write_whole(&self, out: &mut Vec<u8>, format: Format) {
+        let parts = [Some(self.key), self.value];
         let is_text =
-            [Some(self.key), self.value].into_iter().flatten().all(|part| str::from_utf8(part).is_ok());
+            format.is_text() && parts.into_iter().flatten().all(|part| str::from_utf8(part).is_ok());
         let string = |out: &mut Vec<u8>, part: &[u8]| {
             if is_text {
                 write_string(out, part);
@@ -231,6 +240,10 @@ impl Router for Lines {
         futures::future::ok(Arc::clone(&self.0)).boxed()
     }
 
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.0)).boxed()
+    }
+
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         Vec::new()
     }
@@ -241,20 +254,26 @@ impl Router for Lines {
 struct Topics {
     template: Template,
     prefix: String,
+    format: Format,
 }
 
 impl Topics {
-    fn new(prefix: &str) -> Result<Self, Error> {
+    fn new(prefix: &str, format: Format) -> Result<Self, Error> {
         let template: Template = "{prefix}.{db}.{coll}".parse().expect("a valid template");
         template.check_topic(prefix).map_err(|error| refused(&error))?;
-        Ok(Self { template, prefix: prefix.to_owned() })
+        Ok(Self { template, prefix: prefix.to_owned(), format })
     }
 }
 
 impl Router for Topics {
     fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
-        let topic = self.template.topic(&self.prefix, ns).map_err(|error| refused(&error));
+        let topic = self.format.topic(&self.template, &self.prefix, ns).map_err(|error| refused(&error));
         futures::future::ready(topic.map(|topic| Arc::new(route(topic, Addressing::Partitions(1))))).boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        let topic = Template::dead_letters(&self.prefix);
+        futures::future::ok(Arc::new(route(topic, Addressing::Partitions(1)))).boxed()
     }
 
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
@@ -275,8 +294,12 @@ mod tests {
     use super::*;
 
     fn line_of(key: &[u8], value: Option<&[u8]>) -> String {
+        line_in(Format::Json, key, value)
+    }
+
+    fn line_in(format: Format, key: &[u8], value: Option<&[u8]>) -> String {
         let mut line = Vec::new();
-        Parts { topic: "a", key, value }.write_whole(&mut line);
+        Parts { topic: "a", key, value }.write_whole(&mut line, format);
         String::from_utf8(line).unwrap()
     }
 
@@ -294,6 +317,15 @@ mod tests {
         assert_eq!(
             line_of(b"\xff", None),
             "{\"topic\":\"a\",\"key\":\"/w==\",\"value\":null,\"encoding\":\"base64\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_binary_record_is_base64_even_where_its_bytes_are_text() {
+        let empty = [5, 0, 0, 0, 0];
+        assert_eq!(
+            line_in(Format::Bson, &empty, Some(&empty)),
+            "{\"topic\":\"a\",\"key\":\"BQAAAAA=\",\"value\":\"BQAAAAA=\",\"encoding\":\"base64\"}\n"
         );
     }
 

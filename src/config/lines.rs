@@ -15,6 +15,8 @@ pub struct Stdout {
     /// How an event is written.
     #[serde(deserialize_with = "word")]
     pub format: Format,
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    pub expanded_events: bool,
     /// Whether lines are coloured.
     #[serde(deserialize_with = "word")]
     pub color: Color,
@@ -51,6 +53,8 @@ pub struct File {
     /// How an event is written.
     #[serde(deserialize_with = "word")]
     pub format: Format,
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    pub expanded_events: bool,
     /// The file that is written.
     pub path: PathBuf,
     /// A new file is begun when this one would grow beyond that many bytes; 0: never.
@@ -68,6 +72,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             format: Format::default(),
+            expanded_events: false,
             path: PathBuf::from("mongo-observer.jsonl"),
             rotate_bytes: Self::ROTATE_BYTES,
             keep: 0,

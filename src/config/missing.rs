@@ -11,6 +11,8 @@ use crate::format::Format;
 pub struct Missing {
     /// As all sinks have it.
     pub format: Format,
+    /// As all sinks have it.
+    pub expanded_events: bool,
     _never: Infallible,
 }
 

@@ -2,7 +2,8 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer};
 
-use crate::pipeline::{OnUnknown, Start};
+use crate::event::token::TokenPosition;
+use crate::pipeline::{OnReplaced, Start};
 
 /// Reads one of an enum's words. Without this, figment takes a number for the index of a variant.
 pub(super) fn word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -15,25 +16,25 @@ pub(super) fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Start,
     match word.as_str() {
         "now" => Ok(Start::Now),
         "earliest" => Ok(Start::Earliest),
-        position => position.parse().map(Start::At).map_err(|_| {
-            let forms = "now, earliest or a position such as 1795393406-1";
-            D::Error::custom(format!("can't be `{word}`: use {forms}"))
-        }),
+        place => match TokenPosition::of_text(place) {
+            Ok(TokenPosition::After(at)) => Ok(Start::At(at)),
+            Ok(TokenPosition::From(at)) => Ok(Start::From(at)),
+            Err(_) => {
+                let forms =
+                    "now, earliest, a position such as 1795393406-1, or a change stream's resume token";
+                Err(D::Error::custom(format!("can't be `{word}`: use {forms}")))
+            }
+        },
     }
 }
 
-/// Reads what to do with what can't be handled.
-pub(super) fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnUnknown, D::Error> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Word {
-        Stop,
-        Skip,
+/// Reads what to do with a collection whose contents were replaced.
+pub(super) fn replaced<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnReplaced, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    if word == "snapshot" {
+        return Err(D::Error::custom("can't be `snapshot` yet: this version takes none; use mark or stop"));
     }
-    Ok(match word(deserializer)? {
-        Word::Stop => OnUnknown::Stop,
-        Word::Skip => OnUnknown::Skip,
-    })
+    OnReplaced::deserialize(word.into_deserializer())
 }
 
 /// Reads a list, or, as environment variables give it, one text: items separated by commas, or an array as TOML writes it.

@@ -50,6 +50,17 @@ impl Sink {
             Self::File(settings) => settings.format,
         }
     }
+
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
+    pub fn expanded_events(&self) -> bool {
+        match self {
+            Self::Kafka(settings) => settings.expanded_events,
+            Self::Nats(settings) => settings.expanded_events,
+            Self::Stdout(settings) => settings.expanded_events,
+            Self::File(settings) => settings.expanded_events,
+        }
+    }
 }
 
 /// The word behind `type`.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::credentials::with_credentials;
-use super::reading::{list, policy, start, word};
+use super::reading::{list, replaced, start, word};
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{Backoff, OnUnknown, Start};
+use crate::pipeline::{Backoff, OnFault, OnReplaced, Policies, Start};
 use crate::secret::Secret;
 use crate::source::Namespaces;
 
@@ -67,7 +67,8 @@ pub struct Source {
     /// Where to begin when there is no checkpoint.
     #[serde(deserialize_with = "start")]
     pub start: Start,
-    /// The namespaces that are read: exact, `db.*`, or `/regex/`. Empty: all but admin, config, local and system collections.
+    /// The namespaces that are read: exact, `db.*`, or `/regex/`. Empty: all but admin, config, local, system and temporary collections.
+    /// Of the latter two, whatever is named exactly.
     #[serde(deserialize_with = "list")]
     pub include: Vec<String>,
     /// Namespaces that are left out, in the same forms; wins over `include`.
@@ -230,13 +231,26 @@ impl Default for Retry {
     }
 }
 
-/// `[on]`: what to do with what can't be handled. Later versions know more cases and more words.
+/// `[on]`: what to do with what can't be handled as usual. Later versions know more cases and more words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct On {
-    /// An oplog entry that can't be understood, or an event that can't be encoded.
-    #[serde(deserialize_with = "policy")]
-    pub unknown: OnUnknown,
+    /// An oplog entry that can't be understood.
+    #[serde(deserialize_with = "word")]
+    pub unknown: OnFault,
+    /// Damaged bytes, or an event that can't be encoded.
+    #[serde(deserialize_with = "word")]
+    pub unreadable: OnFault,
+    /// A collection whose contents were replaced by some that no events have told.
+    #[serde(deserialize_with = "replaced")]
+    pub replaced: OnReplaced,
+}
+
+impl On {
+    /// The same, as the pipeline takes it.
+    pub fn policies(&self) -> Policies {
+        Policies { unknown: self.unknown, unreadable: self.unreadable, replaced: self.replaced }
+    }
 }
 
 /// `[log]`: what is written to standard error.

@@ -55,6 +55,7 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
             "`checkpoint.path` is one file, but each sink needs a checkpoint of its own: put `{sink}` into the path",
         );
     }
+    formats(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let Sink::File(file) = sink else { continue };
@@ -64,6 +65,28 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
                 format!("sinks.{name}.path"),
                 format!("`sinks.{other}.path` and `sinks.{name}.path` are the same file, {path}"),
             );
+        }
+    }
+    Ok(())
+}
+
+/// What is written as lines must be text, and say in its last line how far it goes, unless that is kept elsewhere.
+fn formats(config: &Config) -> Result<(), Wrong> {
+    for (name, sink) in &config.sinks {
+        let (key, format) = (format!("sinks.{name}.format"), sink.format());
+        if !matches!(sink, Sink::Stdout(_) | Sink::File(_)) {
+            continue;
+        }
+        if !format.is_text() {
+            let what = format!("`{key}` can't be `{format}`, which is no text: use json-canonical");
+            return wrong(key, what);
+        }
+        if matches!(sink, Sink::File(_)) && config.checkpoint.store == Store::Sink && !format.tells_position()
+        {
+            let what = format!(
+                "`{key}` is `{format}`, whose lines don't tell their position: set checkpoint.store to \"file\" or \"mongodb\""
+            );
+            return wrong(key, what);
         }
     }
     Ok(())

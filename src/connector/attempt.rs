@@ -11,7 +11,7 @@ use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
 use crate::event::Mark;
-use crate::format::Format;
+use crate::format::{Format, Options};
 use crate::monitor::Observed;
 use crate::pipeline::{
     Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, SinkTail, Stage, Stored,
@@ -19,7 +19,7 @@ use crate::pipeline::{
 };
 use crate::source::client::{Deployment, oldest_entry};
 use crate::source::oplog::{OplogSource, TailSettings};
-use crate::source::{Resume, Source};
+use crate::source::{Namespaces, Resume, Source};
 
 /// How often the oplog's oldest entry is looked up.
 const WINDOW_INTERVAL: Duration = Duration::from_secs(15);
@@ -34,6 +34,7 @@ pub(super) struct SinkAttempt {
     pub(super) name: String,
     pub(super) sink: Box<dyn OpenSink>,
     pub(super) format: Format,
+    pub(super) expanded_events: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     pub(super) watch: Arc<Observed>,
@@ -106,19 +107,17 @@ impl SinkAttempt {
         )?;
         let is_first =
             stored.as_ref().and_then(Stored::checkpoint).is_none() && !matches!(sink.tail, SinkTail::At(_));
-        let source = OplogSource::new(
-            deployment.clone(),
-            Arc::clone(&self.shared.namespaces),
-            TailSettings::default(),
-        );
+        let namespaces = Namespaces::clone(&self.shared.namespaces).on_shard(deployment.is_shard);
+        let namespaces = Arc::new(namespaces);
+        let source = OplogSource::new(deployment.clone(), Arc::clone(&namespaces), TailSettings::default());
         let chunks = source.open(resume).await?;
         self.announce(deployment, resume);
         let stage = Stage::new(
             deployment.source.clone(),
-            Arc::clone(&self.shared.namespaces),
+            namespaces,
             sink.router,
-            self.format.encoder(),
-            config.on.unknown,
+            self.format.encoder_with(self.format_options(deployment)),
+            config.on.policies(),
         );
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {
@@ -135,6 +134,12 @@ impl SinkAttempt {
         }))
     }
 
+    fn format_options(&self, deployment: &Deployment) -> Options {
+        let mut options = Options { expanded_events: self.expanded_events, ..Options::default() };
+        options.server = deployment.release().unwrap_or(options.server);
+        options
+    }
+
     /// The configured store, and whether the sink's own records are the checkpoint.
     fn store(&self, deployment: &Deployment) -> Result<(Option<Box<dyn CheckpointStore>>, bool), Error> {
         store(&self.name, self.sink.as_ref(), &self.shared.config, deployment.client())
@@ -145,6 +150,7 @@ impl SinkAttempt {
             Resume::Now => "now".to_owned(),
             Resume::Earliest => "the oldest entry".to_owned(),
             Resume::After(mark) => mark.position().to_string(),
+            Resume::From(at) => format!("{}-{}, that entry included", at.t, at.i),
         };
         let (source, server) = (&deployment.source, &deployment.version);
         tracing::info!(sink = %self.name, %source, %server, %from, "running");

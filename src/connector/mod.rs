@@ -64,6 +64,7 @@ impl Connector {
                 name: name.clone(),
                 sink: open_sink(name, sink, &shared.config)?,
                 format: sink.format(),
+                expanded_events: sink.expanded_events(),
                 shared: Arc::clone(&shared),
                 budget,
                 watch: Arc::new(watch),
@@ -192,6 +193,7 @@ pub(crate) fn open_sink(
             path: settings.path.clone(),
             rotate_bytes: settings.rotate_bytes,
             keep: settings.keep,
+            tells_position: settings.format.tells_position(),
         }),
     })
 }

@@ -22,12 +22,56 @@ pub enum Delta<'a> {
 
 /// Receives what a delta says, in the order in which MongoDB's change streams list it. Paths are joined with dots.
 pub trait DeltaVisitor {
+    /// Whether [`DeltaVisitor::ambiguous`] is called.
+    const AMBIGUOUS: bool = false;
+
     /// A field has a new value.
     fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed>;
     /// A field is gone.
     fn removed(&mut self, path: &[u8]);
     /// An array was cut to that many elements.
     fn truncated(&mut self, path: &[u8], new_size: i32);
+    /// What was told last is on a path that does not say by itself where its names end, or which of its numbers are indexes.
+    fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
+        let _ = (path, components);
+    }
+}
+
+/// One part of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component<'a> {
+    /// A field's name.
+    Name(&'a [u8]),
+    /// The index of an array's element, in decimal digits.
+    Index(&'a [u8]),
+}
+
+/// The parts of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Components<'a> {
+    last: Component<'a>,
+    above: Option<&'a Components<'a>>,
+    /// Whether the path this far can be read in several ways. Looked at only for visitors that want to know.
+    ambiguous: bool,
+}
+
+impl Components<'_> {
+    /// Calls `each` for every part, from the first to the last.
+    pub fn for_each(&self, each: &mut dyn FnMut(Component<'_>)) {
+        if let Some(above) = self.above {
+            above.for_each(each);
+        }
+        each(self.last);
+    }
+}
+
+impl Component<'_> {
+    /// As MongoDB has it: a dot in a name could be the end of it, and a number could be an index, except at the beginning.
+    fn is_ambiguous(self, is_first: bool) -> bool {
+        let Self::Name(name) = self else { return false };
+        let is_number = is_index(name) && (name[0] != b'0' || name.len() == 1);
+        (is_number && !is_first) || name.contains(&b'.')
+    }
 }
 
 impl Delta<'_> {
@@ -45,7 +89,7 @@ impl Delta<'_> {
                 }
                 Ok(())
             }
-            Self::Diff(diff) => Walk { path, names: 0, visitor }.document(*diff, 0),
+            Self::Diff(diff) => Walk { path, visitor }.document(*diff, None, 0),
         }
     }
 }
@@ -75,13 +119,14 @@ impl Section {
 
 struct Walk<'v, V> {
     path: &'v mut Vec<u8>,
-    /// Names in `path`: an empty path may hold one empty name.
-    names: usize,
     visitor: &'v mut V,
 }
 
+/// Where a diff applies: nothing is the document itself.
+type Place<'p> = Option<&'p Components<'p>>;
+
 impl<V: DeltaVisitor> Walk<'_, V> {
-    fn document(&mut self, diff: RawDoc<'_>, depth: usize) -> Result<(), Malformed> {
+    fn document(&mut self, diff: RawDoc<'_>, place: Place<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
         check_sections(diff)?;
         // The change stream's order: what was set, then what was removed, then the nested diffs.
@@ -89,7 +134,7 @@ impl<V: DeltaVisitor> Walk<'_, V> {
             for element in diff {
                 let element = element?;
                 if Section::of(element.name) == Some(wanted) {
-                    self.fields(wanted, section_doc(element.value)?)?;
+                    self.fields(wanted, section_doc(element.value)?, place)?;
                 }
             }
         }
@@ -97,61 +142,80 @@ impl<V: DeltaVisitor> Walk<'_, V> {
             let element = element?;
             if Section::of(element.name) == Some(Section::Nested) {
                 let nested = section_doc(element.value)?;
-                self.below(&element.name[1..], |walk| walk.nested(nested, depth + 1))?;
+                let name = Component::Name(&element.name[1..]);
+                self.below(place, name, |walk, here| walk.nested(nested, here, depth + 1))?;
             }
         }
         Ok(())
     }
 
-    fn fields(&mut self, section: Section, fields: RawDoc<'_>) -> Result<(), Malformed> {
+    fn fields(&mut self, section: Section, fields: RawDoc<'_>, place: Place<'_>) -> Result<(), Malformed> {
         for field in fields {
             let field = field?;
-            self.below(field.name, |walk| {
+            self.below(place, Component::Name(field.name), |walk, here| {
                 if section == Section::Deleted {
                     walk.visitor.removed(walk.path);
-                    Ok(())
                 } else {
-                    walk.visitor.updated(walk.path, field.value)
+                    walk.visitor.updated(walk.path, field.value)?;
                 }
+                walk.told(here);
+                Ok(())
             })?;
         }
         Ok(())
     }
 
-    fn nested(&mut self, diff: RawDoc<'_>, depth: usize) -> Result<(), Malformed> {
-        if is_of_array(diff)? { self.array(diff, depth) } else { self.document(diff, depth) }
+    fn nested(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
+        if is_of_array(diff)? { self.array(diff, here, depth) } else { self.document(diff, Some(here), depth) }
     }
 
-    fn array(&mut self, diff: RawDoc<'_>, depth: usize) -> Result<(), Malformed> {
+    fn array(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
         for (number, element) in diff.iter().enumerate().skip(1) {
             match ArrayPart::of(number, element?)? {
-                ArrayPart::Length(size) => self.visitor.truncated(self.path, size),
+                ArrayPart::Length(size) => {
+                    self.visitor.truncated(self.path, size);
+                    self.told(here);
+                }
                 ArrayPart::Updated(index, value) => {
-                    self.below(index, |walk| walk.visitor.updated(walk.path, value))?;
+                    self.below(Some(here), Component::Index(index), |walk, here| {
+                        walk.visitor.updated(walk.path, value)?;
+                        walk.told(here);
+                        Ok(())
+                    })?;
                 }
                 ArrayPart::Nested(index, nested) => {
-                    self.below(index, |walk| walk.nested(nested, depth + 1))?;
+                    self.below(Some(here), Component::Index(index), |walk, here| {
+                        walk.nested(nested, here, depth + 1)
+                    })?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Runs `step` with `name` at the end of the path. Empty names count: `x.` is the field named "" of `x`.
+    fn told(&mut self, here: &Components<'_>) {
+        if here.ambiguous {
+            self.visitor.ambiguous(self.path, *here);
+        }
+    }
+
+    /// Runs `step` one part further down the path. Empty names count: `x.` is the field named "" of `x`.
     fn below(
         &mut self,
-        name: &[u8],
-        step: impl FnOnce(&mut Self) -> Result<(), Malformed>,
+        place: Place<'_>,
+        last: Component<'_>,
+        step: impl FnOnce(&mut Self, &Components<'_>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let length = self.path.len();
-        if self.names > 0 {
+        if place.is_some() {
             self.path.push(b'.');
         }
-        self.path.extend_from_slice(name);
-        self.names += 1;
-        let result = step(self);
-        self.names -= 1;
+        let (Component::Name(text) | Component::Index(text)) = last;
+        self.path.extend_from_slice(text);
+        let ambiguous = V::AMBIGUOUS
+            && (place.is_some_and(|above| above.ambiguous) || last.is_ambiguous(place.is_none()));
+        let result = step(self, &Components { last, above: place, ambiguous });
         self.path.truncate(length);
         result
     }
@@ -231,6 +295,8 @@ mod tests {
     struct Phrases(Vec<String>);
 
     impl DeltaVisitor for Phrases {
+        const AMBIGUOUS: bool = true;
+
         fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
             let mut text = [path, b" = "].concat();
             write_value(&mut text, value, Mode::Relaxed)?;
@@ -244,6 +310,15 @@ mod tests {
 
         fn truncated(&mut self, path: &[u8], new_size: i32) {
             self.0.push(format!("{} cut to {new_size}", std::str::from_utf8(path).unwrap()));
+        }
+
+        fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
+            let mut parts = Vec::new();
+            components.for_each(&mut |part| match part {
+                Component::Name(name) => parts.push(format!("{:?}", std::str::from_utf8(name).unwrap())),
+                Component::Index(digits) => parts.push(String::from_utf8(digits.to_vec()).unwrap()),
+            });
+            self.0.push(format!("{}: [{}]", std::str::from_utf8(path).unwrap(), parts.join(",")));
         }
     }
 
@@ -263,15 +338,30 @@ mod tests {
     #[test]
     fn a_diff_reads_as_mongodbs_change_stream_lists_it() {
         let cases: &[(&str, &[&str])] = &[
-            (r#"{"so":{"u":{"1":2},"i":{"2":3},"s0":{"u":{"x":2}}}}"#, &["o.1 = 2", "o.2 = 3", "o.0.x = 2"]),
-            (r#"{"so":{"u":{"0":2}},"sr":{"a":true,"u0":2}}"#, &["o.0 = 2", "r.0 = 2"]),
+            (
+                r#"{"so":{"u":{"1":2},"i":{"2":3},"s0":{"u":{"x":2}}}}"#,
+                &[
+                    "o.1 = 2",
+                    r#"o.1: ["o","1"]"#,
+                    "o.2 = 3",
+                    r#"o.2: ["o","2"]"#,
+                    "o.0.x = 2",
+                    r#"o.0.x: ["o","0","x"]"#,
+                ],
+            ),
+            (r#"{"so":{"u":{"0":2}},"sr":{"a":true,"u0":2}}"#, &["o.0 = 2", r#"o.0: ["o","0"]"#, "r.0 = 2"]),
             (r#"{"u":{"0":2},"s1":{"u":{"x":2}}}"#, &["0 = 2", "1.x = 2"]),
-            (r#"{"u":{"p.q":2},"sa":{"u":{"b.c":2}}}"#, &["p.q = 2", "a.b.c = 2"]),
-            (r#"{"sa":{"sb.c":{"a":true,"l":2}}}"#, &["a.b.c cut to 2"]),
-            (r#"{"sa":{"a":true,"s0":{"u":{"3":1}}}}"#, &["a.0.3 = 1"]),
+            (
+                r#"{"u":{"p.q":2},"sa":{"u":{"b.c":2}}}"#,
+                &["p.q = 2", r#"p.q: ["p.q"]"#, "a.b.c = 2", r#"a.b.c: ["a","b.c"]"#],
+            ),
+            (r#"{"sa":{"sb.c":{"a":true,"l":2}}}"#, &["a.b.c cut to 2", r#"a.b.c: ["a","b.c"]"#]),
+            (r#"{"sa":{"a":true,"s0":{"u":{"3":1}}}}"#, &["a.0.3 = 1", r#"a.0.3: ["a",0,"3"]"#]),
             (r#"{"sa":{"a":true,"l":10,"s0":{"u":{"x":2}}}}"#, &["a cut to 10", "a.0.x = 2"]),
-            (r#"{"sx":{"d":{"01":false,"7":false}}}"#, &["no x.01", "no x.7"]),
+            (r#"{"sx":{"d":{"01":false,"7":false}}}"#, &["no x.01", "no x.7", r#"x.7: ["x","7"]"#]),
             (r#"{"i":{"$price":2},"sa":{"i":{"$q":2}}}"#, &["$price = 2", "a.$q = 2"]),
+            (r#"{"s.":{"a":true,"u0":1}}"#, &["..0 = 1", r#"..0: [".",0]"#]),
+            (r#"{"s":{"u":{"0":1,"1x":2}}}"#, &[".0 = 1", r#".0: ["","0"]"#, ".1x = 2"]),
         ];
         for (diff, expected) in cases {
             assert_eq!(of_diff(diff).unwrap(), *expected, "{diff}");

@@ -3,12 +3,14 @@
 //! An event is a view, borrowed from the bytes of an oplog entry; it never outlives them and never crosses a thread.
 
 mod apply;
+mod command;
 mod diff;
 mod namespace;
 mod position;
+pub mod token;
 
 pub use apply::{NotApplicable, Strictness, apply, id_first};
-pub use diff::{Delta, DeltaVisitor};
+pub use diff::{Component, Components, Delta, DeltaVisitor};
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};
 
@@ -25,7 +27,8 @@ pub struct ChangeEvent<'a> {
     pub wall_ms: Option<i64>,
     /// The collection; a command on a whole database has an empty collection name.
     pub ns: Namespace<'a>,
-    /// The collection's UUID: survives a rename, changes when a collection is dropped and made again.
+    /// The collection's UUID as the oplog has it: survives a rename, changes when a collection is dropped and made again. With a command
+    /// on a view it is that of the collection in which views are defined; see [`ChangeEvent::own_collection_id`].
     pub collection_id: Option<[u8; 16]>,
     /// What happened.
     pub change: Change<'a>,
@@ -33,6 +36,15 @@ pub struct ChangeEvent<'a> {
     pub txn: Option<Txn>,
     /// The replica set: its name, and its id where the privileges allow to read it.
     pub source: &'a str,
+}
+
+impl ChangeEvent<'_> {
+    /// The UUID of what the event is about; a view has none.
+    pub fn own_collection_id(&self) -> Option<[u8; 16]> {
+        let is_view =
+            matches!(self.change, Change::Command(command) if command.of != CollectionType::Collection);
+        if is_view { None } else { self.collection_id }
+    }
 }
 
 /// What happened.
@@ -56,7 +68,7 @@ pub enum Change<'a> {
     Replace {
         /// The document's key.
         key: Key<'a>,
-        /// The new document, exact.
+        /// The new document, exact. One that a user's `applyOps` wrote without its `_id`, which it keeps, has none here.
         after: RawDoc<'a>,
     },
     /// The document is gone.
@@ -107,12 +119,47 @@ impl<'a> Change<'a> {
 pub struct Command<'a> {
     /// The change stream's word for it: `create`, `drop`, `rename`, `dropDatabase`, `createIndexes`, `dropIndexes`, `modify`, …
     pub name: &'static str,
-    /// The command as the oplog has it.
+    /// The command as the oplog has it; of a view its document in `system.views`, which for a drop is only its `_id`.
     pub o: RawDoc<'a>,
     /// The entry's second document, such as the old options.
     pub o2: Option<RawDoc<'a>>,
     /// Where a rename leads to.
     pub to: Option<Namespace<'a>>,
+    /// What sort of collection it is about.
+    pub of: CollectionType,
+    /// The collection, or that which a rename leads to, now has contents that no events before have told: those of a namespace that is
+    /// not captured, or of another collection in the place of the one that was there.
+    pub replaced: bool,
+}
+
+impl<'a> Command<'a> {
+    /// A command on a collection, of which nothing is known but this.
+    pub fn new(name: &'static str, o: RawDoc<'a>) -> Self {
+        Self { name, o, o2: None, to: None, of: CollectionType::Collection, replaced: false }
+    }
+}
+
+/// What a command is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CollectionType {
+    /// An ordinary collection, or a whole database.
+    #[default]
+    Collection,
+    /// A view. The oplog does not tell that a dropped one was a time-series collection.
+    View,
+    /// A time-series collection, which is a view of its buckets.
+    TimeSeries,
+}
+
+impl CollectionType {
+    /// The change stream's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collection => "collection",
+            Self::View => "view",
+            Self::TimeSeries => "timeseries",
+        }
+    }
 }
 
 /// A document's key: `_id`, behind the shard key's fields in a sharded collection.
@@ -139,6 +186,8 @@ impl<'a> Key<'a> {
 pub struct Txn {
     /// The logical session's UUID.
     pub session: [u8; 16],
+    /// The digest of the session's user.
+    pub user: Option<[u8; 32]>,
     /// The transaction's number within the session.
     pub number: i64,
     /// How many operations it has, before any filter.

@@ -5,6 +5,7 @@
 //! not known. A reader that does not know the version must not guess.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::event::Position;
@@ -38,9 +39,17 @@ impl Header {
     }
 }
 
-/// Appends a position's text. Every event has it twice: going through `fmt` would take several times as long.
+/// Where the position's text stands in a header that lies there.
+pub(super) fn position_in(header: Range<usize>) -> Range<usize> {
+    let start = header.start + "v1 ".len();
+    start..start + POSITION_TEXT.len()
+}
+
+const POSITION_TEXT: &[u8; 32] = b"0000000000-0000000000-0000000000";
+
+/// Appends a position's text. Going through `fmt` would take several times as long.
 pub(super) fn write_position(out: &mut Vec<u8>, at: Position) {
-    let mut text = *b"0000000000-0000000000-0000000000";
+    let mut text = *POSITION_TEXT;
     for (digits, mut value) in text.chunks_mut(11).zip([at.t, at.i, at.ordinal]) {
         for digit in digits[..10].iter_mut().rev() {
             *digit = b'0' + (value % 10) as u8;

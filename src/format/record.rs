@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::Header;
+use super::header::{Header, position_in};
+use super::memo::Memo;
 use super::name::murmur2;
 use crate::event::{ChangeEvent, Key, Position};
 
@@ -83,12 +84,23 @@ pub struct Encoded {
 #[derive(Debug, Default)]
 pub struct RecordWriter {
     out: Encoded,
+    memo: Memo,
+    pub(super) scratch: Scratch,
+}
+
+/// Working space of encoders that make a document before they write it.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) document: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) path: Vec<u8>,
 }
 
 impl RecordWriter {
     /// A writer with room for about that many bytes and records.
     pub fn with_capacity(bytes: usize, records: usize) -> Self {
-        Self { out: Encoded { bytes: Vec::with_capacity(bytes), records: Vec::with_capacity(records) } }
+        let out = Encoded { bytes: Vec::with_capacity(bytes), records: Vec::with_capacity(records) };
+        Self { out, ..Self::default() }
     }
 
     /// Begins a record of `event`: writes its header and its subject. Dropped without [`RecordInProgress::finish`] it leaves nothing.
@@ -132,6 +144,17 @@ impl RecordWriter {
     }
 }
 
+/// What stands in the buffer before a record's value, and may be copied into it.
+#[derive(Debug)]
+pub(super) struct Before<'w> {
+    /// The text of the event's position.
+    pub(super) position: Range<usize>,
+    /// The record's key.
+    pub(super) key: Range<usize>,
+    /// What events of the batch have in common.
+    pub(super) memo: &'w mut Memo,
+}
+
 /// A record that is being written: first the key, then the value.
 #[derive(Debug)]
 pub struct RecordInProgress<'w> {
@@ -161,6 +184,12 @@ impl RecordInProgress<'_> {
         Ok(())
     }
 
+    /// Lets the key pick the partition, as a document's does.
+    pub(super) fn spread_by_key(mut self) -> Self {
+        self.spread = true;
+        self
+    }
+
     /// Adds the record to the batch.
     pub fn finish(mut self) {
         if let (Addressing::Partitions(count), true) = (&self.route.addressing, self.spread) {
@@ -178,6 +207,20 @@ impl RecordInProgress<'_> {
         self.done = true;
     }
 
+    /// The same, for a value that repeats what the record, or the one before it, has already.
+    pub(super) fn value_from<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>, Before<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let place = |range: &Range<u32>| range.start as usize..range.end as usize;
+        let (position, key) = (position_in(place(&self.header)), place(&self.key));
+        let RecordWriter { out, memo, .. } = &mut *self.writer;
+        let start = out.bytes.len();
+        write(&mut out.bytes, Before { position, key, memo })?;
+        self.value = Some(range(start, out.bytes.len()));
+        Ok(())
+    }
+
     fn append<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Range<u32>, E> {
         let start = self.writer.out.bytes.len();
         write(&mut self.writer.out.bytes)?;
@@ -189,6 +232,7 @@ impl Drop for RecordInProgress<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.writer.out.bytes.truncate(self.start);
+            self.writer.memo.forget();
         }
     }
 }

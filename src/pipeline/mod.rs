@@ -6,9 +6,12 @@
 //!
 //! The traits stand here, where they are used; adapters import them, never each other.
 
+#[cfg(test)]
+mod allocations;
 mod budget;
 mod in_flight;
 mod keeper;
+mod policy;
 mod pulse;
 mod resume;
 mod run;
@@ -19,9 +22,10 @@ mod supervise;
 
 pub use budget::{BATCHES_MAX, Budget};
 pub use in_flight::Durable;
+pub use policy::{OnFault, OnReplaced, Policies};
 pub use resume::{Start, resume_point};
 pub use run::{Parts, Pipeline};
-pub use stage::{OnUnknown, Stage};
+pub use stage::Stage;
 pub use supervise::{Attempt, Backoff, supervise};
 
 use std::fmt;
@@ -36,6 +40,7 @@ use crate::error::Error;
 use crate::event::{Change, Mark, Namespace, Position};
 use crate::format::{Record, Route};
 use crate::source::Chunk;
+use crate::source::oplog::FaultKind;
 
 /// Resolves when every record of a batch is durable, or with the reason why not. A dropped sender counts as a failure.
 pub type Delivery = oneshot::Receiver<Result<(), Error>>;
@@ -54,6 +59,9 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// The route of a namespace, asked once for each, at its first event. An empty collection name asks for the place of commands that
     /// concern a database. Two namespaces that would share a route by accident are refused.
     fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>>;
+
+    /// Where dead letters go.
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>>;
 
     /// Where a watermark goes now; none if the sink needs none. Called once for each watermark.
     fn watermark_routes(&self) -> Vec<Arc<Route>>;
@@ -222,7 +230,32 @@ pub struct Counts {
     /// Operations of other namespaces.
     pub filtered: u32,
     /// Operations left out by policy.
-    pub skipped: u32,
+    pub skipped: Faults,
+    /// Operations published as dead letters.
+    pub dead_letters: Faults,
+}
+
+/// How many operations could not become events, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Not understood.
+    pub unknown: u32,
+    /// Damaged, or not to be encoded.
+    pub unreadable: u32,
+}
+
+impl Faults {
+    /// The counts with their reasons, fixed words.
+    pub fn by_reason(&self) -> [(&'static str, u32); 2] {
+        [(FaultKind::Unknown.name(), self.unknown), (FaultKind::Unreadable.name(), self.unreadable)]
+    }
+
+    fn add(&mut self, kind: FaultKind) {
+        *match kind {
+            FaultKind::Unknown => &mut self.unknown,
+            FaultKind::Unreadable => &mut self.unreadable,
+        } += 1;
+    }
 }
 
 impl Counts {

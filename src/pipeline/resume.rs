@@ -16,6 +16,8 @@ pub enum Start {
     Earliest,
     /// Behind that position.
     At(Position),
+    /// At the first entry at or behind that time.
+    From(Position),
 }
 
 impl Start {
@@ -24,6 +26,7 @@ impl Start {
             Self::Now => Resume::Now,
             Self::Earliest => Resume::Earliest,
             Self::At(at) => Resume::After(Mark::Tail { at, term: None }),
+            Self::From(at) => Resume::From(at),
         }
     }
 }

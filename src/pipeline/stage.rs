@@ -4,26 +4,18 @@
 //! out about its place in the sink.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
-use super::{Counts, RecordBatch, Router};
+use super::policy::stopped;
+use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Mark, Namespace};
-use crate::format::{Encoded, Encoder, RecordWriter, Route};
-use crate::source::oplog::{Unreadable, translate};
-use crate::source::{Chunk, Namespaces};
-
-/// What to do with an entry that can't be understood or encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// Stop, with its position: skipping would lose data, such as with the next version of the server.
-    #[default]
-    Stop,
-    /// Leave it out, log it, count it.
-    Skip,
-}
+use crate::event::{Change, ChangeEvent, Mark, Namespace, Position};
+use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
+use crate::source::oplog::{Fault, translate, unencodable};
+use crate::source::{Chunk, Namespaces, Op};
 
 /// Prepares chunks.
 #[derive(Debug)]
@@ -32,7 +24,7 @@ pub struct Stage {
     namespaces: Arc<Namespaces>,
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
-    on_unknown: OnUnknown,
+    policies: Policies,
     routes: RwLock<HashMap<String, Arc<Route>>>,
 }
 
@@ -43,9 +35,9 @@ impl Stage {
         namespaces: Arc<Namespaces>,
         router: Arc<dyn Router>,
         encoder: Box<dyn Encoder>,
-        on_unknown: OnUnknown,
+        policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, on_unknown, routes: RwLock::default() }
+        Self { source, namespaces, router, encoder, policies, routes: RwLock::default() }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -54,34 +46,48 @@ impl Stage {
         let mut out =
             RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
         let mut counts = Counts::default();
-        let mut place: Option<(Namespace<'_>, Arc<Route>)> = None;
+        let mut place = None;
         for op in &chunk.ops {
-            let event = match translate(&chunk, op, &self.namespaces, &self.source) {
-                Ok(Some(event)) => event,
-                Ok(None) => {
-                    counts.filtered += 1;
-                    continue;
+            match self.publish(&chunk, op, &mut place, &mut out, &mut counts).await {
+                Ok(()) => {}
+                Err(Obstacle::Fault(fault)) => {
+                    self.set_aside(&chunk, op, &fault, &mut out, &mut counts).await?;
                 }
-                Err(unreadable) => {
-                    self.unreadable(&unreadable, &mut counts)?;
-                    continue;
-                }
-            };
-            let mut gone_to = None;
-            for ns in self.places(&event).into_iter().flatten() {
-                let route = match &place {
-                    Some((known, route)) if *known == ns => Arc::clone(route),
-                    _ => self.route(ns).await?,
-                };
-                // A rename within one place is one event there.
-                if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
-                    self.encode(&event, &route, &mut out, &mut counts)?;
-                }
-                gone_to = Some(Arc::clone(&route));
-                place = Some((ns, route));
+                Err(Obstacle::Error(error)) => return Err(error),
             }
         }
         Ok(batch(out.finish(), &chunk, counts))
+    }
+
+    /// Encodes an operation's event for each of its places. `place` is where the last one went.
+    async fn publish<'c>(
+        &'c self,
+        chunk: &'c Chunk,
+        op: &Op,
+        place: &mut Option<(Namespace<'c>, Arc<Route>)>,
+        out: &mut RecordWriter,
+        counts: &mut Counts,
+    ) -> Result<(), Obstacle> {
+        let event = translate(chunk, op, &self.namespaces, &self.source)?;
+        let Some(event) = event.filter(|event| self.encoder.publishes(&event.change)) else {
+            counts.filtered += 1;
+            return Ok(());
+        };
+        self.note_replaced(&event)?;
+        let mut gone_to = None;
+        for ns in self.places(&event).into_iter().flatten() {
+            let route = match place {
+                Some((known, route)) if *known == ns => Arc::clone(route),
+                _ => self.route(ns).await?,
+            };
+            // A rename within one place is one event there.
+            if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
+                self.encode(&event, &route, out, counts)?;
+            }
+            gone_to = Some(Arc::clone(&route));
+            *place = Some((ns, route));
+        }
+        Ok(())
     }
 
     /// A batch that says: everything up to `end` has been published. Empty where the sink needs no watermark.
@@ -111,7 +117,8 @@ impl Stage {
     fn places<'e>(&self, event: &ChangeEvent<'e>) -> [Option<Namespace<'e>>; 2] {
         let Change::Command(command) = event.change else { return [Some(event.ns), None] };
         let Some(to) = command.to else { return [Some(event.ns), None] };
-        [event.ns, to].map(|ns| self.namespaces.captures(ns).then_some(ns))
+        let [from, to] = [event.ns, to].map(|ns| self.namespaces.captures(ns).then_some(ns));
+        if from.is_some() && !self.encoder.tells_where_renames_lead() { [from, None] } else { [from, to] }
     }
 
     async fn route(&self, ns: Namespace<'_>) -> Result<Arc<Route>, Error> {
@@ -132,38 +139,103 @@ impl Stage {
         route: &Arc<Route>,
         out: &mut RecordWriter,
         counts: &mut Counts,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Obstacle> {
         let before = out.len();
-        if let Err(error) = self.encoder.encode(event, route, out) {
-            return self.unreadable(&Unreadable { at: event.at, what: error.to_string() }, counts);
+        let encoded = self.encoder.encode(event, route, out);
+        encoded.map_err(|error| unencodable(event, error.to_string()))?;
+        let size = out.len() - before;
+        fits(format_args!("event of {}", event.ns), event.at, size, route)?;
+        if size > 0 {
+            counts.add(&event.change);
         }
-        if out.len() - before > route.bytes_max {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the event at position {} of {} takes {} bytes, {} takes {} at most",
-                    event.at,
-                    event.ns,
-                    out.len() - before,
-                    route.name,
-                    route.bytes_max
-                ),
-            ));
-        }
-        counts.add(&event.change);
         Ok(())
     }
 
-    fn unreadable(&self, unreadable: &Unreadable, counts: &mut Counts) -> Result<(), Error> {
-        match self.on_unknown {
-            OnUnknown::Stop => Err(Error::new(ErrorKind::Unreadable, unreadable.to_string())),
-            OnUnknown::Skip => {
-                tracing::error!(position = %unreadable.at, reason = %unreadable.what, "entry left out, as [on] says");
-                counts.skipped += 1;
-                Ok(())
+    /// Contents that no events have told: the policy, and a word to the operator.
+    fn note_replaced(&self, event: &ChangeEvent<'_>) -> Result<(), Error> {
+        let Change::Command(command) = event.change else { return Ok(()) };
+        if !command.replaced {
+            return Ok(());
+        }
+        let (by, of) = (command.name, command.to.unwrap_or(event.ns));
+        if self.policies.replaced == OnReplaced::Stop {
+            let what = format!("a {by} replaced the contents of {of} at position {}", event.at);
+            return Err(Error::new(ErrorKind::Replaced, what));
+        }
+        let position = event.at;
+        tracing::warn!(%position, by, collection = %of, "contents were replaced by some that no events have told");
+        Ok(())
+    }
+
+    /// What can't become an event goes where its policy says.
+    async fn set_aside(
+        &self,
+        chunk: &Chunk,
+        op: &Op,
+        fault: &Fault,
+        out: &mut RecordWriter,
+        counts: &mut Counts,
+    ) -> Result<(), Error> {
+        let Fault { at, kind, ns, what } = fault;
+        let reason = kind.name();
+        match self.policies.on(*kind) {
+            OnFault::Stop => return Err(stopped(fault)),
+            OnFault::Skip => {
+                tracing::error!(position = %at, ns, reason, what, "left out, as [on] says");
+                counts.skipped.add(*kind);
+            }
+            OnFault::DeadLetter => {
+                tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
+                let route = self.router.dead_letters().await?;
+                let (ns, before) = (Namespace::split(ns), out.len());
+                let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
+                let bytes = chunk.document(op);
+                DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
+                fits("dead letter", *at, out.len() - before, &route)?;
+                counts.dead_letters.add(*kind);
             }
         }
+        Ok(())
     }
+}
+
+/// Why an operation was not published.
+enum Obstacle {
+    /// Its policy decides what becomes of it.
+    Fault(Fault),
+    /// Nothing can be published.
+    Error(Error),
+}
+
+impl From<Fault> for Obstacle {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Obstacle {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Obstacle> for Error {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Fault(fault) => stopped(&fault),
+            Obstacle::Error(error) => error,
+        }
+    }
+}
+
+/// Refuses what the sink would refuse.
+fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> Result<(), Error> {
+    if bytes <= route.bytes_max {
+        return Ok(());
+    }
+    let Route { name, bytes_max, .. } = route;
+    let what = format!("the {what} at position {at} takes {bytes} bytes, {name} takes {bytes_max} at most");
+    Err(Error::new(ErrorKind::Refused, what))
 }
 
 fn batch(Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {

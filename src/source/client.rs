@@ -30,6 +30,8 @@ pub struct Deployment {
     pub version: String,
     /// The members that the set names.
     pub hosts: Vec<String>,
+    /// Whether it is a shard of a sharded cluster, as far as it tells.
+    pub is_shard: bool,
 }
 
 impl Deployment {
@@ -55,7 +57,8 @@ impl Deployment {
             .flatten()
             .filter_map(|host| host.as_str().map(str::to_owned))
             .collect();
-        Ok(Self { client, options, source, version, hosts })
+        let is_shard = is_shard(&hello);
+        Ok(Self { client, options, source, version, hosts, is_shard })
     }
 
     /// The driver's client.
@@ -65,8 +68,13 @@ impl Deployment {
 
     /// Whether this server is newer than those that the reading was tested with.
     pub fn is_untested(&self) -> bool {
-        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        major.is_some_and(|major| major > 6)
+        self.release().is_some_and(|(major, _)| major > 6)
+    }
+
+    /// The first two numbers of the server's version.
+    pub fn release(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.version.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
     }
 
     /// A client that speaks with one member only, whatever its state.
@@ -147,6 +155,11 @@ fn unsupported(hello: &Document, at: &str) -> Option<Error> {
     refuse(format!(
         "{at} is a standalone mongod, which has no oplog: start it with --replSet and run rs.initiate()"
     ))
+}
+
+/// Members of a sharded cluster add the cluster's commit point to every answer; those of the config servers' set say that they are such.
+fn is_shard(hello: &Document) -> bool {
+    hello.contains_key("lastCommittedOpTime") && !hello.contains_key("configsvr")
 }
 
 /// The driver only says that it found no member: asks each host directly what it is.
@@ -274,10 +287,26 @@ pub(super) async fn first_entry(
     client: &Client,
     filter: Document,
 ) -> Result<Option<(Position, Option<i64>)>, Error> {
+    find_entry(client, filter, 1).await
+}
+
+/// The one that it finds last.
+pub(super) async fn newest_entry(
+    client: &Client,
+    filter: Document,
+) -> Result<Option<(Position, Option<i64>)>, Error> {
+    find_entry(client, filter, -1).await
+}
+
+async fn find_entry(
+    client: &Client,
+    filter: Document,
+    direction: i32,
+) -> Result<Option<(Position, Option<i64>)>, Error> {
     let entries = local(client).collection::<mongodb::bson::RawDocumentBuf>("oplog.rs");
     let find = entries
         .find_one(filter)
-        .hint(mongodb::options::Hint::Keys(doc! { "$natural": 1 }))
+        .hint(mongodb::options::Hint::Keys(doc! { "$natural": direction }))
         .projection(doc! { "ts": 1, "t": 1 })
         .read_concern(ReadConcern::majority());
     let found = match selection(client) {
@@ -348,7 +377,7 @@ pub(super) fn fault(error: &DriverError, doing: &str) -> Error {
 mod tests {
     use mongodb::bson::doc;
 
-    use super::{same_source, unsupported};
+    use super::{is_shard, same_source, unsupported};
 
     #[test]
     fn what_has_no_oplog_is_refused_with_what_it_is() {
@@ -361,6 +390,14 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
         assert!(unsupported(&doc! { "setName": "rs0" }, "db:1").is_none());
+    }
+
+    #[test]
+    fn a_shard_is_told_by_its_answer() {
+        let time = mongodb::bson::Timestamp { time: 1, increment: 1 };
+        assert!(is_shard(&doc! { "setName": "a", "lastCommittedOpTime": time }));
+        assert!(!is_shard(&doc! { "setName": "a" }));
+        assert!(!is_shard(&doc! { "setName": "cfg", "configsvr": 2, "lastCommittedOpTime": time }));
     }
 
     #[test]

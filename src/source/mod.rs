@@ -34,6 +34,8 @@ pub enum Resume {
     Earliest,
     /// Behind that place.
     After(Mark),
+    /// With the first entry at or behind that time, which need not be that of an entry.
+    From(Position),
 }
 
 /// Operations that lie in one buffer, and how far one has come with them.
@@ -89,5 +91,10 @@ impl Chunk {
             entries: 0,
             wall_ms: None,
         }
+    }
+
+    /// The bytes of one of its operations.
+    pub fn document(&self, op: &Op) -> &[u8] {
+        &self.bytes[op.doc.start as usize..op.doc.end as usize]
     }
 }

@@ -8,12 +8,14 @@ use crate::event::Namespace;
 
 /// The captured namespaces.
 ///
-/// `admin`, `config`, `local` and collections whose names begin with `system.` are never captured: the oplog carries credentials
-/// and keys in them. An empty include list captures all others; exclude wins over include.
+/// `admin`, `config` and `local` are never captured: the oplog carries credentials and keys in them. The server's own collections are
+/// captured only where the include list names them exactly: those whose names begin with `system.` or `enxcol_.`, and the temporary ones
+/// that it fills before it puts them in another's place. An empty include list captures all others; exclude wins over include.
 #[derive(Clone, Debug, Default)]
 pub struct Namespaces {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    on_shard: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +37,17 @@ impl Namespaces {
                 })
                 .collect::<Result<Vec<_>, Error>>()
         };
-        Ok(Self { include: list("source.include", include)?, exclude: list("source.exclude", exclude)? })
+        Ok(Self {
+            include: list("source.include", include)?,
+            exclude: list("source.exclude", exclude)?,
+            on_shard: false,
+        })
+    }
+
+    /// The same, in the oplog of a sharded cluster's shard, or not.
+    #[must_use]
+    pub fn on_shard(self, on_shard: bool) -> Self {
+        Self { on_shard, ..self }
     }
 
     /// Leaves out one more namespace, such as the one in which checkpoints are stored.
@@ -45,13 +57,22 @@ impl Namespaces {
         self
     }
 
-    /// Whether the documents of a collection are captured.
+    /// Whether the documents of a collection are captured, or what happens to a view.
     pub fn captures(&self, ns: Namespace<'_>) -> bool {
-        if is_internal_db(ns.db) || ns.coll.is_empty() || ns.coll.starts_with("system.") {
+        if is_internal_db(ns.db) || ns.coll.is_empty() {
             return false;
         }
-        (self.include.is_empty() || self.include.iter().any(|pattern| pattern.matches(ns)))
-            && !self.exclude.iter().any(|pattern| pattern.matches(ns))
+        let is_included = if is_internal(ns.coll) {
+            self.include.iter().any(|pattern| pattern.names(ns))
+        } else {
+            self.include.is_empty() || self.include.iter().any(|pattern| pattern.matches(ns))
+        };
+        is_included && !self.exclude.iter().any(|pattern| pattern.matches(ns))
+    }
+
+    /// Whether writes are left out that only move data from shard to shard: what was moved is in the oplog of the shard where it was written.
+    pub fn leave_out_migrations(&self) -> bool {
+        self.on_shard
     }
 
     /// Whether commands on a whole database concern us: whether any of its collections may be captured.
@@ -69,16 +90,20 @@ impl Namespaces {
     }
 
     /// What the server can filter, beside a condition on `ts`; none where it would have to see everything anyway. It lets through more
-    /// than is captured (all commands and no-ops), never less.
+    /// than is captured (whatever is no write of a document, and all views of a database), never less: a kind of operation that a later
+    /// version of the server brings must be met, to be refused.
     pub fn server_filter(&self) -> Option<Document> {
         if self.include.is_empty() {
             return None;
         }
         let mut exact = Vec::new();
-        let mut alternatives = vec![Bson::Document(doc! { "op": { "$in": ["c", "n"] } })];
+        let mut alternatives = vec![Bson::Document(doc! { "op": { "$nin": ["i", "u", "d"] } })];
         for pattern in &self.include {
             match pattern {
-                Pattern::Exact { db, coll } => exact.push(Bson::String(format!("{db}.{coll}"))),
+                Pattern::Exact { db, coll } => {
+                    // It may be a view.
+                    exact.extend([format!("{db}.{coll}"), format!("{db}.system.views")].map(Bson::String));
+                }
                 // A range, which needs no regular expression on the server: `/` is the character behind `.`.
                 Pattern::Database(db) => {
                     alternatives.push(Bson::Document(
@@ -117,11 +142,19 @@ impl Pattern {
                 "`{text}`: the database `{db}` is never captured, it holds credentials and the cluster's keys"
             ));
         }
+        if coll == "system.views" {
+            return Err(format!("`{text}`: views have their own names, as in `{db}.my_view`"));
+        }
         Ok(if coll == "*" {
             Self::Database(db.to_owned())
         } else {
             Self::Exact { db: db.to_owned(), coll: coll.to_owned() }
         })
+    }
+
+    /// Whether it is this very name.
+    fn names(&self, ns: Namespace<'_>) -> bool {
+        matches!(self, Self::Exact { .. }) && self.matches(ns)
     }
 
     fn matches(&self, ns: Namespace<'_>) -> bool {
@@ -135,6 +168,25 @@ impl Pattern {
 
 fn is_internal_db(db: &str) -> bool {
     matches!(db, "admin" | "config" | "local")
+}
+
+/// Whether a collection is the server's own.
+fn is_internal(coll: &str) -> bool {
+    coll.starts_with("system.")
+        || coll.starts_with("enxcol_.")
+        || (coll.starts_with("tmp") && is_temporary(coll))
+}
+
+/// Whether a collection's name is one that servers from 4.4 on give to what they fill before they rename it: `$out` and `mapReduce`
+/// (`tmp.agg_out.…`, `tmp.mr.…`), a rename to another database (`tmpA1b2C.renameCollection`), `convertToCapped`
+/// (`tmpA1b2C.convertToCapped.…`).
+fn is_temporary(coll: &str) -> bool {
+    if coll.starts_with("tmp.agg_out.") || coll.starts_with("tmp.mr.") {
+        return true;
+    }
+    let Some((letters, rest)) = coll["tmp".len()..].split_at_checked(5) else { return false };
+    letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && (rest == ".renameCollection" || rest.starts_with(".convertToCapped."))
 }
 
 fn one_line(text: &str) -> String {
@@ -155,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn without_lists_all_but_internal_namespaces_are_captured() {
+    fn without_lists_all_but_the_servers_own_namespaces_are_captured() {
         let all = namespaces(&[], &[]);
-        for ns in ["shop.orders", "shop.a.b", "fs.fs.chunks", "systems.a", "shop.my.system.x"] {
+        for ns in ["shop.orders", "shop.a.b", "fs.fs.chunks", "systems.a", "shop.my.system.x", "shop.$cmd."] {
             assert!(captures(&all, ns), "{ns}");
         }
         for ns in [
@@ -165,12 +217,61 @@ mod tests {
             "config.transactions",
             "local.oplog.rs",
             "shop.system.views",
-            "shop.$cmd.",
+            "shop.system.buckets.weather",
+            "shop.system.resharding.x",
+            "shop.enxcol_.people.esc",
             "shop",
         ] {
-            assert_eq!(captures(&all, ns), ns == "shop.$cmd.", "{ns}");
+            assert!(!captures(&all, ns), "{ns}");
         }
         assert!(all.server_filter().is_none());
+    }
+
+    #[test]
+    fn temporary_collections_are_known_by_their_names() {
+        for coll in [
+            "tmp.agg_out.1a2b3c4d-0000-4000-8000-0123456789ab",
+            "tmp.mr.orders_0",
+            "tmpA1b2C.renameCollection",
+            "tmp00zZz.convertToCapped.orders",
+            "tmp00zZz.convertToCapped.a.b",
+        ] {
+            assert!(is_internal(coll), "{coll}");
+        }
+        for coll in [
+            "tmp",
+            "tmp.",
+            "tmp.orders",
+            "tmporary",
+            "tmpA1b2.renameCollection",
+            "tmpA1b2C3.renameCollection",
+            "tmpA1b2C.renameCollections",
+            "tmpA-b2C.renameCollection",
+            "tmpA1b2\u{e9}.renameCollection",
+            "tmpA1b2C.convertToCapped",
+            "my.tmp.agg_out.x",
+            "Tmp.agg_out.x",
+        ] {
+            assert!(!is_internal(coll), "{coll}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_collections_are_captured_only_by_their_very_names() {
+        let by_pattern = namespaces(&["shop.*", "/./"], &[]);
+        let by_name = namespaces(
+            &["shop.system.buckets.weather", "shop.tmp.agg_out.x", "shop.system.js"],
+            &["shop.system.js"],
+        );
+        for (ns, expected) in [
+            ("shop.system.buckets.weather", true),
+            ("shop.tmp.agg_out.x", true),
+            ("shop.system.buckets.other", false),
+            ("shop.system.js", false),
+        ] {
+            assert!(!captures(&by_pattern, ns), "{ns}");
+            assert_eq!(captures(&by_name, ns), expected, "{ns}");
+        }
     }
 
     #[test]
@@ -194,14 +295,14 @@ mod tests {
 
     #[test]
     fn the_server_filters_where_no_regular_expression_is_needed() {
-        let filter =
-            namespaces(&["shop.*", "crm.a"], &["shop.x"]).server_filter().expect("can be pushed").to_string();
-        assert!(
-            filter.contains(r#""$gte": "shop.""#)
-                && filter.contains(r#""crm.a""#)
-                && filter.contains(r#""n""#),
-            "{filter}"
-        );
+        let filter = namespaces(&["shop.*", "crm.a"], &["shop.x"]).server_filter().expect("can be pushed");
+        let expected = doc! { "$or": [
+            // Commands, transactions and batches, no-ops, and what nobody knows yet.
+            { "op": { "$nin": ["i", "u", "d"] } },
+            { "ns": { "$gte": "shop.", "$lt": "shop/" } },
+            { "ns": { "$in": ["crm.a", "crm.system.views"] } },
+        ] };
+        assert_eq!(filter, expected);
         assert!(namespaces(&["shop.*", "/x/"], &[]).server_filter().is_none());
     }
 
@@ -215,6 +316,7 @@ mod tests {
             ("/a(/", "not a regular expression"),
             ("/a", "closing"),
             ("admin.*", "never captured"),
+            ("shop.system.views", "`shop.my_view`"),
         ] {
             let error = Namespaces::parse(&[pattern.to_owned()], &[]).expect_err(pattern).to_string();
             assert!(error.contains(advice) && error.contains("source.include"), "{error}");

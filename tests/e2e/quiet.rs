@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mongo_observer::format::Header;
 use mongodb::bson::{Document, doc};
 
 use super::harness::{
@@ -54,6 +55,37 @@ async fn a_stream_is_told_how_far_the_source_has_come() {
     let lanes = read_nats(nats.url(), "quiet").await;
     lanes.assert_complete(&history);
     assert_eq!(lanes.repeats(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_whose_events_tell_no_position_is_told_by_an_empty_message() {
+    // GIVEN a format that has no watermarks
+    let (nats, db) = (nats().await, "quiet_format");
+    let sink = nats_sink(nats, "quiet_format") + "format = \"mongodb\"\n";
+    let (installation, connector, before) = others_go_by(db, &sink).await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    // WHEN others go by
+    let end = majority_point(&client(mongo().await).await).await;
+    let stream = jetstream.get_stream("quiet_format").await.unwrap();
+    // THEN the message's header says how far the source has come
+    eventually("a watermark behind the others", async || {
+        let watermark = stream.get_last_raw_message_by_subject("quiet_format._watermark").await.ok()?;
+        assert!(watermark.payload.is_empty());
+        let header: Header = watermark.headers.get(Header::NAME)?.as_str().parse().unwrap();
+        (header.at >= end).then_some(())
+    })
+    .await;
+    // AND the next connector goes on there
+    let history = goes_on(&installation, connector, db, &before).await;
+    let mut positions = Vec::new();
+    for sequence in 1..=stream.get_info().await.unwrap().state.last_sequence {
+        let message = stream.get_raw_message(sequence).await.unwrap();
+        let header: Header = message.headers.get(Header::NAME).unwrap().as_str().parse().unwrap();
+        positions.extend((!message.payload.is_empty()).then_some(header.at));
+    }
+    // Change streams don't show that a collection was created.
+    let shown = history.operations.iter().filter(|(_, about)| !about.ends_with("!create"));
+    assert_eq!(positions, shown.map(|(at, _)| *at).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mongo_observer::error::ErrorKind;
+use mongo_observer::format::{Addressing, Format};
 use mongo_observer::pipeline::SinkTail;
 use mongo_observer::sink::kafka::Property;
 use tokio::time::Instant;
@@ -57,11 +58,58 @@ async fn namespaces_never_meet_by_accident() {
     let shared = open(Settings { topic: "{prefix}.{coll}".to_owned(), ..settings(servers, "share") }).await;
     let one = shared.router.route(ns("a.orders")).await.unwrap();
     assert!(Arc::ptr_eq(&one, &shared.router.route(ns("b.orders")).await.unwrap()), "as the user said");
-    for own in ["a._checkpoints", "a._commands"] {
+    for own in ["a._checkpoints", "a._dead_letters", "a._commands"] {
         shared.router.route(Namespace { db: "a", coll: "" }).await.unwrap();
         let error = shared.router.route(ns(own)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Collision, "{error}");
     }
+}
+
+#[tokio::test]
+async fn databases_have_topics_where_mongodbs_connector_gives_them_some() {
+    let servers = broker().await;
+    let mongodb = |prefix| Settings { format: Format::Mongodb, ..settings(servers, prefix) };
+    let database = Namespace { db: "shop", coll: "" };
+    let opened = open(mongodb("peer")).await;
+    for (ns, topic) in
+        [(database, "peer.shop"), (ns("shop.orders"), "peer.shop.orders"), (ns("a.b"), "peer.a.b")]
+    {
+        assert_eq!(opened.router.route(ns).await.unwrap().name, topic);
+    }
+    let error = opened.router.route(Namespace { db: "a_b", coll: "" }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Collision, "{error}");
+    let all_in_one = open(Settings { topic: "{prefix}-all".to_owned(), ..mongodb("peer") }).await;
+    let one = all_in_one.router.route(ns("shop.orders")).await.unwrap();
+    assert!(Arc::ptr_eq(&one, &all_in_one.router.route(database).await.unwrap()));
+}
+
+#[tokio::test]
+async fn dead_letters_have_a_topic_of_their_own_where_no_watermark_comes() {
+    // GIVEN a sink with a namespace's topic
+    let servers = broker().await;
+    let sink = kafka(settings(servers, "letters"));
+    let mut opened = sink.open(None).await.unwrap();
+    let orders = opened.router.route(ns("shop.orders")).await.unwrap();
+    // WHEN a dead letter goes out beside an event
+    let dead = opened.router.dead_letters().await.unwrap();
+    assert_eq!(dead.name, "letters._dead_letters");
+    assert!(matches!(dead.addressing, Addressing::Partitions(3)), "made like others: {dead:?}");
+    assert!(Arc::ptr_eq(&dead, &opened.router.dead_letters().await.unwrap()), "found once");
+    let batch =
+        Batch::default().add(&orders, Some(0), 1, "a", Some("1")).add(&dead, Some(2), 7, "b", Some("2"));
+    delivered(opened.sink.send(batch.finish())).await.unwrap();
+    // THEN it is the sink's end, and only the event's topic waits for a watermark
+    let Stored::Checkpoint(expected) = checkpoint(7) else { unreachable!() };
+    assert_eq!(sink.open(None).await.unwrap().tail, SinkTail::At(expected));
+    for _ in 0..120 {
+        let names =
+            opened.router.watermark_routes().iter().map(|route| route.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names, ["letters.shop.orders"]);
+    }
+    // Where topics are not made by us, it has to be there.
+    let strict = open(Settings { create_topics: false, ..settings(servers, "strict") }).await;
+    let error = strict.router.dead_letters().await.unwrap_err();
+    assert!(error.to_string().contains("strict._dead_letters does not exist"), "{error}");
 }
 
 #[tokio::test]

@@ -14,10 +14,37 @@ pub(super) fn fits_iso(ms: i64) -> bool {
 
 /// Appends a date that [`fits_iso`], such as `2026-11-24T10:00:00.123Z`; without a fraction where there is none.
 pub(super) fn write_iso(out: &mut Vec<u8>, ms: i64) {
+    let text = iso(ms);
+    let (whole, fraction) = text.split_at(19);
+    out.extend_from_slice(whole);
+    out.extend_from_slice(if fraction == b".000Z" { b"Z" } else { fraction });
+}
+
+/// Appends any date as Java's `ISO_DATE_TIME` does: a year beyond 0 to 9999 has its sign, and a fraction no zeros at its end.
+pub(super) fn write_java_iso(out: &mut Vec<u8>, ms: i64) {
+    let (year, ..) = civil(ms.div_euclid(DAY_MS));
+    match year {
+        ..0 => out.push(b'-'),
+        0..10_000 => {}
+        _ => out.push(b'+'),
+    }
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(year.unsigned_abs());
+    out.extend((digits.len()..4).map(|_| b'0'));
+    out.extend_from_slice(digits.as_bytes());
+    // The calendar repeats itself, so a year that fits lends everything but its number.
+    let text = iso(ms.rem_euclid(CYCLE_DAYS * DAY_MS));
+    let fraction = text[20..23].iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 2);
+    out.extend_from_slice(&text[4..19 + fraction]);
+    out.push(b'Z');
+}
+
+/// The text of a date that [`fits_iso`], with its milliseconds.
+fn iso(ms: i64) -> [u8; 24] {
     let (year, month, day) = civil(ms / DAY_MS);
     let [year, month, day, rest] =
         [year, month, day, ms % DAY_MS].map(|part| u32::try_from(part).unwrap_or(0));
-    let (second, ms) = (rest / 1000, rest % 1000);
+    let second = rest / 1000;
     let mut text = *b"0000-00-00T00:00:00.000Z";
     digits(&mut text[0..4], year);
     digits(&mut text[5..7], month);
@@ -25,12 +52,8 @@ pub(super) fn write_iso(out: &mut Vec<u8>, ms: i64) {
     digits(&mut text[11..13], second / 3600);
     digits(&mut text[14..16], second / 60 % 60);
     digits(&mut text[17..19], second % 60);
-    if ms == 0 {
-        text[19] = b'Z';
-        return out.extend_from_slice(&text[..20]);
-    }
-    digits(&mut text[20..23], ms);
-    out.extend_from_slice(&text);
+    digits(&mut text[20..23], rest % 1000);
+    text
 }
 
 /// Reads `YYYY-MM-DDTHH:MM:SS`, a fraction of which milliseconds count, and `Z` or an offset such as `+01:00` or `+0100`.

@@ -6,6 +6,7 @@
 
 mod date;
 mod decimal;
+pub mod java;
 mod parse;
 #[cfg(test)]
 mod tests;

@@ -266,7 +266,7 @@ fn nesting_is_followed_to_the_limit_on_a_small_stack_and_refused_beyond() {
 }
 
 /// Documents of every type that the `bson` crate has, without names and texts that are typed values by accident.
-fn documents() -> impl Strategy<Value = bson::Document> {
+pub(super) fn documents() -> impl Strategy<Value = bson::Document> {
     let name = "[^$\0][^\0]{0,12}|";
     let leaf = prop_oneof![
         any::<f64>()

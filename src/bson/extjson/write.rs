@@ -135,7 +135,7 @@ impl Writer<'_> {
             Kind::CodeWithScope => return self.code_with_scope(bytes, depth),
             Kind::Double => self.double(f64::from_le_bytes(fixed(bytes))),
             Kind::String => write_string(self.out, text(bytes)),
-            Kind::Binary => self.binary(bytes[4], &bytes[5..]),
+            Kind::Binary => self.binary(bytes[4], binary_content(bytes)),
             Kind::Undefined => self.raw(r#"{"$undefined":true}"#),
             Kind::ObjectId => self.object_id(bytes),
             Kind::Bool => self.raw(if bytes[0] == 0 { "false" } else { "true" }),
@@ -196,14 +196,9 @@ impl Writer<'_> {
         self.raw("\"}");
     }
 
-    fn binary(&mut self, subtype: u8, bytes: &[u8]) {
-        let bytes = if subtype == 2 { old_binary(bytes) } else { bytes };
+    fn binary(&mut self, subtype: u8, content: &[u8]) {
         self.raw(r#"{"$binary":{"base64":""#);
-        let start = self.out.len();
-        self.out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-        STANDARD
-            .encode_slice(bytes, &mut self.out[start..])
-            .expect("four digits for every three bytes are enough");
+        write_base64(self.out, content);
         self.raw(r#"","subType":""#);
         write_hex(self.out, &[subtype]);
         self.raw("\"}}");
@@ -234,29 +229,48 @@ impl Writer<'_> {
     }
 
     fn code_with_scope(&mut self, bytes: &[u8], depth: usize) -> Result<(), Malformed> {
-        let code = &bytes[4..];
-        let length = usize::try_from(read_i32(code, 0)?).unwrap_or(0).saturating_add(4).clamp(5, code.len());
-        let (code, scope) = code.split_at(length);
+        let (code, scope) = code_and_scope(bytes)?;
         self.raw(r#"{"$code":"#);
         write_string(self.out, text(code));
         self.raw(r#","$scope":"#);
-        self.document(RawDoc::new(scope)?, depth + 1)?;
+        self.document(scope, depth + 1)?;
         self.out.push(b'}');
         Ok(())
     }
 }
 
-fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+/// Appends bytes as base64 digits.
+pub(super) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(bytes, &mut out[start..]).expect("four digits for every three bytes are enough");
+}
+
+pub(super) fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn check_depth(depth: usize) -> Result<(), Malformed> {
+pub(super) fn check_depth(depth: usize) -> Result<(), Malformed> {
     if depth > DEPTH_MAX { Err(Malformed { what: "nested too deeply", offset: 0 }) } else { Ok(()) }
 }
 
 /// A string's bytes without its length and its final zero.
-fn text(bytes: &[u8]) -> &[u8] {
+pub(super) fn text(bytes: &[u8]) -> &[u8] {
     &bytes[4..bytes.len() - 1]
+}
+
+/// The code, as a string, and the scope of a code with scope.
+pub(super) fn code_and_scope(bytes: &[u8]) -> Result<(&[u8], RawDoc<'_>), Malformed> {
+    let code = &bytes[4..];
+    let length = usize::try_from(read_i32(code, 0)?).unwrap_or(0).saturating_add(4).clamp(5, code.len());
+    let (code, scope) = code.split_at(length);
+    Ok((code, RawDoc::new(scope)?))
+}
+
+/// The payload of a binary value.
+pub(super) fn binary_content(bytes: &[u8]) -> &[u8] {
+    let content = &bytes[5..];
+    if bytes[4] == 2 { old_binary(content) } else { content }
 }
 
 /// The payload of the old binary subtype, which repeats its length. Where that length is wrong the bytes are given as they are.

@@ -7,20 +7,26 @@
 //! ```
 //!
 //! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
-//! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact.
+//! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
+//! path could be read in several ways, because a name has a dot or is a number, `disambiguatedPaths` has its parts.
 
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::write_position;
+use super::memo::Memo;
+use super::record::Before;
 use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
 };
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Change, ChangeEvent, Command, Delta, DeltaVisitor, Key, Namespace, Txn};
+use crate::event::{
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
+    Txn,
+};
 
 /// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
 /// name.
@@ -50,7 +56,7 @@ impl Encoder for Json {
     ) -> Result<(), Unencodable> {
         let mut record = out.begin(event, route);
         record.key(|out| self.record_key(out, &event.change))?;
-        record.value(|out| self.event(out, event))?;
+        record.value_from(|out, before| self.event(out, event, before))?;
         record.finish();
         Ok(())
     }
@@ -68,24 +74,24 @@ impl Json {
         Ok(())
     }
 
-    fn event(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>) -> Result<(), Malformed> {
-        out.extend_from_slice(b"{\"op\":");
-        write_string(out, event.change.name().as_bytes());
-        if !matches!(event.change, Change::Watermark) {
-            member(out, "ns");
-            namespace(out, event.ns);
+    fn event(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>, before: Before<'_>) -> Result<(), Malformed> {
+        let Before { position, key, memo } = before;
+        memo.head(out, event, |out| head(out, event));
+        if let Some(whole) = event.change.key() {
+            member(out, "key");
+            match whole {
+                // A key of `_id` alone is the record's own.
+                Key::Document(fields) if !is_single(*fields) => write_doc(out, *fields, self.mode)?,
+                _ => out.extend_from_within(key),
+            }
         }
-        self.change(out, &event.change)?;
-        self.origin(out, event);
+        self.change(out, &event.change, &mut memo.path)?;
+        self.origin(out, event, position, memo);
         out.push(b'}');
         Ok(())
     }
 
-    fn change(self, out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Malformed> {
-        if let Some(key) = change.key() {
-            member(out, "key");
-            self.key(out, key)?;
-        }
+    fn change(self, out: &mut Vec<u8>, change: &Change<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         match change {
             Change::Insert { after, .. } | Change::Replace { after, .. } => {
                 member(out, "after");
@@ -93,17 +99,10 @@ impl Json {
             }
             Change::Update { delta, .. } => {
                 member(out, "update");
-                self.update(out, delta)
+                self.update(out, delta, path)
             }
             Change::Command(command) => self.command(out, command),
             Change::Delete { .. } | Change::Watermark => Ok(()),
-        }
-    }
-
-    fn key(self, out: &mut Vec<u8>, key: &Key<'_>) -> Result<(), Malformed> {
-        match key {
-            Key::Document(key) => write_doc(out, *key, self.mode),
-            Key::Id(id) => self.id(out, *id),
         }
     }
 
@@ -114,19 +113,25 @@ impl Json {
         Ok(())
     }
 
-    fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>) -> Result<(), Malformed> {
+    fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         // One walk for each list: a diff is small, and nothing has to be kept between them.
-        let mut path = Vec::new();
         let mut list = |out: &mut Vec<u8>, part| {
-            delta.visit(&mut path, &mut List { out, mode: self.mode, part, is_empty: true })
+            let mut list = List { out, mode: self.mode, part, is_empty: true, ambiguous: false };
+            delta.visit(path, &mut list)?;
+            Ok(list.ambiguous)
         };
         out.extend_from_slice(b"{\"updatedFields\":{");
         list(out, Part::Updated)?;
         out.extend_from_slice(b"},\"removedFields\":[");
         list(out, Part::Removed)?;
         out.extend_from_slice(b"],\"truncatedArrays\":[");
-        list(out, Part::Truncated)?;
+        let ambiguous = list(out, Part::Truncated)?;
         out.push(b']');
+        if ambiguous {
+            out.extend_from_slice(b",\"disambiguatedPaths\":{");
+            list(out, Part::Disambiguated)?;
+            out.push(b'}');
+        }
         match delta {
             Delta::Diff(diff) => {
                 member(out, "diff");
@@ -174,34 +179,60 @@ impl Json {
             member(out, "to");
             namespace(out, to);
         }
+        if command.of != CollectionType::Collection {
+            member(out, "nsType");
+            write_string(out, command.of.name().as_bytes());
+        }
+        if command.replaced {
+            member(out, "replaced");
+            out.extend_from_slice(b"true");
+        }
         Ok(())
     }
 
     /// Where the event comes from.
-    fn origin(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>) {
-        member(out, "position");
-        out.push(b'"');
-        write_position(out, event.at);
-        out.push(b'"');
-        member(out, "clusterTime");
+    fn origin(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>, position: Range<usize>, memo: &mut Memo) {
+        out.extend_from_slice(b",\"position\":\"");
+        out.extend_from_within(position);
+        out.extend_from_slice(b"\",\"clusterTime\":");
         write_timestamp(out, event.at.timestamp());
         if let Some(ms) = event.wall_ms {
-            member(out, "wallTime");
-            write_date(out, ms, self.mode);
+            memo.wall(out, ms, |out| {
+                member(out, "wallTime");
+                write_date(out, ms, self.mode);
+            });
         }
         if let Some(txn) = event.txn {
             member(out, "txn");
             transaction(out, txn, event.at.ordinal);
         }
-        if let Some(id) = event.collection_id {
-            member(out, "collectionId");
-            out.push(b'"');
-            write_uuid(out, id);
-            out.push(b'"');
-        }
-        member(out, "source");
-        write_string(out, event.source.as_bytes());
+        let collection_id = event.own_collection_id();
+        memo.tail(out, collection_id, |out| {
+            if let Some(id) = collection_id {
+                member(out, "collectionId");
+                out.push(b'"');
+                write_uuid(out, id);
+                out.push(b'"');
+            }
+            member(out, "source");
+            write_string(out, event.source.as_bytes());
+        });
     }
+}
+
+fn head(out: &mut Vec<u8>, event: &ChangeEvent<'_>) {
+    out.extend_from_slice(b"{\"op\":");
+    write_string(out, event.change.name().as_bytes());
+    if !matches!(event.change, Change::Watermark) {
+        member(out, "ns");
+        namespace(out, event.ns);
+    }
+}
+
+/// Whether a document has exactly one element.
+fn is_single(doc: RawDoc<'_>) -> bool {
+    let mut elements = doc.iter();
+    elements.next().is_some_and(|first| first.is_ok()) && elements.next().is_none()
 }
 
 /// Which of an update's lists is being written.
@@ -210,6 +241,7 @@ enum Part {
     Updated,
     Removed,
     Truncated,
+    Disambiguated,
 }
 
 struct List<'o> {
@@ -217,6 +249,8 @@ struct List<'o> {
     mode: Mode,
     part: Part,
     is_empty: bool,
+    /// Whether one of the paths could be read in several ways.
+    ambiguous: bool,
 }
 
 impl List<'_> {
@@ -231,6 +265,8 @@ impl List<'_> {
 }
 
 impl DeltaVisitor for List<'_> {
+    const AMBIGUOUS: bool = true;
+
     fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
         if self.wants(Part::Updated) {
             write_string(self.out, path);
@@ -253,6 +289,24 @@ impl DeltaVisitor for List<'_> {
             member(self.out, "newSize");
             integer(self.out, new_size);
             self.out.push(b'}');
+        }
+    }
+
+    fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
+        self.ambiguous = true;
+        if self.wants(Part::Disambiguated) {
+            write_string(self.out, path);
+            self.out.push(b':');
+            let mut separator = b'[';
+            components.for_each(&mut |component| {
+                self.out.push(separator);
+                match component {
+                    Component::Name(name) => write_string(self.out, name),
+                    Component::Index(digits) => self.out.extend_from_slice(digits),
+                }
+                separator = b',';
+            });
+            self.out.push(b']');
         }
     }
 }

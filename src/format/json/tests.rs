@@ -127,7 +127,7 @@ fn a_delete_in_a_transaction_has_the_whole_key_and_its_place_there() {
     let key = bytes(r#"{"region":"eu","_id":{"$oid":"65f0c0ffee65f0c0ffee65f0"}}"#);
     let mut delete = event(Change::Delete { key: Key::Document(raw(&key)) });
     delete.at.ordinal = 2;
-    delete.txn = Some(Txn { session: [0xab; 16], number: 9, count: 3 });
+    delete.txn = Some(Txn { session: [0xab; 16], user: None, number: 9, count: 3 });
     delete.wall_ms = None;
     check(
         &delete,
@@ -143,10 +143,9 @@ fn a_command_has_the_oplogs_documents_and_goes_to_every_partition() {
     let (o, o2) =
         (bytes(r#"{"renameCollection":"shop.orders","to":"shop.old"}"#), bytes(r#"{"numRecords":4}"#));
     let rename = event(Change::Command(Command {
-        name: "rename",
-        o: raw(&o),
         o2: Some(raw(&o2)),
         to: Some(Namespace { db: "shop", coll: "old" }),
+        ..Command::new("rename", raw(&o))
     }));
     check(
         &rename,
@@ -161,8 +160,7 @@ fn a_command_has_the_oplogs_documents_and_goes_to_every_partition() {
 #[test]
 fn a_command_on_a_database_names_no_collection() {
     let o = bytes(r#"{"dropDatabase":1}"#);
-    let command = Command { name: "dropDatabase", o: raw(&o), o2: None, to: None };
-    let mut drop = event(Change::Command(command));
+    let mut drop = event(Change::Command(Command::new("dropDatabase", raw(&o))));
     drop.ns.coll = "";
     let (_, value, _) = encode(Json::relaxed(), &drop).unwrap();
     assert!(
@@ -170,6 +168,28 @@ fn a_command_on_a_database_names_no_collection() {
             r#"{"op":"dropDatabase","ns":{"db":"shop"},"command":{"dropDatabase":1},"position""#
         )
     );
+}
+
+#[test]
+fn a_command_says_what_it_is_about_unless_a_collection_and_that_contents_were_replaced() {
+    let o = bytes(r#"{"_id":"shop.cheap","viewOn":"orders","pipeline":[]}"#);
+    let end = |command: Command<'_>| {
+        let event = ChangeEvent { collection_id: Some([7; 16]), ..event(Change::Command(command)) };
+        let (_, value, _) = encode(Json::relaxed(), &event).unwrap();
+        // The oplog has the UUID of the collection in which views are defined.
+        assert_eq!(value.contains("collectionId"), command.of == CollectionType::Collection, "{value}");
+        let (_, end) = value.split_once(r#""pipeline":[]}"#).unwrap();
+        end.split_once(r#","position""#).unwrap().0.to_owned()
+    };
+    let command = Command::new("create", raw(&o));
+    for (command, expected) in [
+        (command, ""),
+        (Command { of: CollectionType::View, ..command }, r#","nsType":"view""#),
+        (Command { of: CollectionType::TimeSeries, ..command }, r#","nsType":"timeseries""#),
+        (Command { replaced: true, ..command }, r#","replaced":true"#),
+    ] {
+        assert_eq!(end(command), expected);
+    }
 }
 
 #[test]

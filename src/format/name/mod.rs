@@ -5,7 +5,8 @@
 //! What a template itself brings together (`{prefix}.{coll}`, or separators that occur in collection names) a router finds when it
 //! meets the second namespace.
 //!
-//! The connector's own records, those without a collection, go to `{prefix}._commands` and `{prefix}._watermark`.
+//! The connector's own records, those without a collection, go to `{prefix}._commands`, `{prefix}._watermark` and
+//! `{prefix}._dead_letters`.
 
 mod kafka;
 mod nats;
@@ -94,6 +95,11 @@ impl Template {
         format!("{prefix}._watermark")
     }
 
+    /// The topic or subject of what can't become an event.
+    pub fn dead_letters(prefix: &str) -> String {
+        format!("{prefix}._dead_letters")
+    }
+
     /// The text before the first variable that differs between events: what all names made with this prefix begin with.
     pub fn literal_prefix(&self, prefix: &str) -> String {
         self.parts.iter().map_while(|part| part.constant(prefix)).collect()
@@ -146,6 +152,24 @@ impl Template {
             other => other.constant(prefix).unwrap_or_default(),
         });
         Ok(kafka::topic(name.collect(), &ns.to_string()))
+    }
+
+    /// The Kafka topic of a database, where those of its collections have it in their names: the template without `{coll}` and the text
+    /// before it. A legal name, as [`Template::topic`] gives.
+    pub fn database_topic(&self, prefix: &str, db: &str) -> Result<String, TemplateError> {
+        if let Some(variable) = self.of_one_event() {
+            return Err(TemplateError(format!("`{variable}` can't be part of a topic")));
+        }
+        let mut name = String::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let before_collection = self.parts.get(number + 1) == Some(&Part::Coll);
+            match part {
+                Part::Db => name += db,
+                Part::Literal(_) if before_collection => {}
+                other => name += other.constant(prefix).unwrap_or_default(),
+            }
+        }
+        Ok(kafka::topic(name, db))
     }
 
     /// The NATS subject of a namespace's events, literals merged; for an empty collection that of [`Template::commands`]. Each variable
@@ -241,6 +265,21 @@ mod tests {
         assert_eq!(topics.topic("mongo", ns("shop", "fs.files-2_x")).unwrap(), "mongo.shop.fs.files-2_x");
         assert_eq!(topics.topic("mongo", ns("shop", "")).unwrap(), "mongo._commands");
         assert_eq!(template("cdc").topic("mongo", ns("shop", "orders")).unwrap(), "cdc");
+    }
+
+    #[test]
+    fn a_database_has_the_topic_of_its_collections_without_theirs() {
+        for (text, topic) in [
+            ("{prefix}.{db}.{coll}", "mongo.a_b-e63f991904833892"),
+            ("{prefix}.{db}", "mongo.a_b-e63f991904833892"),
+            ("cdc", "cdc"),
+            ("{coll}", "-e63f991904833892"),
+        ] {
+            assert_eq!(template(text).database_topic("mongo", "a b").unwrap(), topic);
+        }
+        assert_eq!(template("{prefix}.{db}.{coll}").database_topic("mongo", "shop").unwrap(), "mongo.shop");
+        assert_eq!(template("x-{coll}-{db}").database_topic("mongo", "shop").unwrap(), "-shop");
+        assert!(template("{op}").database_topic("mongo", "shop").is_err());
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn attempt(world: &Shared, planted: Planted, stop: &CancellationToken) -> 
         Arc::new(namespaces),
         Arc::new(OneRoute::new(broker)),
         Format::Json.encoder(),
-        OnUnknown::Stop,
+        Policies::default(),
     );
     let pipeline = Pipeline::start(Parts {
         chunks: plant_in_source(source(world, resume), world, planted),

@@ -159,7 +159,7 @@ pub(super) fn source(world: &Shared, from: Resume) -> ChunkStream {
     };
     let done = match from {
         Resume::After(mark) => Some(mark),
-        Resume::Now | Resume::Earliest => None,
+        Resume::Now | Resume::Earliest | Resume::From(_) => None,
     };
     let at = done.map_or(0, |mark| {
         history.entries.partition_point(|(at, _)| at.timestamp() < mark.position().timestamp())
@@ -217,6 +217,10 @@ impl Router for OneRoute {
             tokio::task::yield_now().await;
             Ok(Arc::clone(&self.0))
         })
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        Box::pin(async { Ok(Arc::clone(&self.0)) })
     }
 
     fn watermark_routes(&self) -> Vec<Arc<Route>> {

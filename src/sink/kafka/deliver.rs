@@ -11,6 +11,7 @@ use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Headers, Message, 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use tokio::sync::oneshot;
 
+use super::lanes::{Data, Lane, Lanes, Waiting};
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
@@ -20,16 +21,17 @@ use crate::pipeline::{Delivery, Hold, RecordBatch, Sink};
 /// Publishes records. The first failure is the last word: everything sent after it fails too, so that no record is stored behind a hole.
 pub(super) struct KafkaSink {
     producer: Poller<Reports>,
+    lanes: Lanes,
     touched: Arc<Touched>,
 }
 
 impl KafkaSink {
-    /// A sink with a producer of its own. Connects in the background.
-    pub(super) fn new(cluster: &Cluster, touched: Arc<Touched>) -> Result<Self, Error> {
+    /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
+    pub(super) fn new(cluster: &Cluster, batch_bytes: usize, touched: Arc<Touched>) -> Result<Self, Error> {
         let producer = cluster.producer(Reports::default())?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
-        Ok(Self { producer, touched })
+        Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
     }
 
     /// The producer, for looking at the cluster.
@@ -46,53 +48,65 @@ impl KafkaSink {
         self.producer.client().context()
     }
 
-    fn produce(&self, bytes: &[u8], records: &[Record], ack: &Arc<Ack>) -> Result<(), Failure> {
-        if let Some(failure) = self.reports().failure.get() {
-            return Err(failure.clone());
-        }
-        for record in records {
+    fn produce(&mut self, data: &Arc<Data>, ack: &Arc<Ack>) -> Result<(), Failure> {
+        self.reports().still_good()?;
+        let mut first_in = Vec::new();
+        for (index, record) in data.records.iter().enumerate() {
             for partition in partitions(record)? {
-                self.produce_to(partition, bytes, record, ack)?;
+                let reports = self.producer.client().context();
+                let lane = self.lanes.lane(&record.route, partition, |lane| reports.opened(lane));
+                if lane.push(Waiting { data: Arc::clone(data), index, ack: Arc::clone(ack) }) {
+                    first_in.push(lane);
+                }
             }
         }
-        Ok(())
-    }
-
-    fn produce_to(
-        &self,
-        partition: i32,
-        bytes: &[u8],
-        record: &Record,
-        ack: &Arc<Ack>,
-    ) -> Result<(), Failure> {
-        let slice = |range: &std::ops::Range<u32>| &bytes[range.start as usize..range.end as usize];
-        let position = KafkaHeader { key: Header::NAME, value: Some(slice(&record.header)) };
-        let message = BaseRecord {
-            topic: &record.route.name,
-            partition: Some(partition),
-            payload: record.value.as_ref().map(slice),
-            key: Some(slice(&record.key)),
-            timestamp: None,
-            headers: Some(OwnedHeaders::new_with_capacity(1).insert(position)),
-            delivery_opaque: Arc::clone(ack),
-        };
-        self.producer.send(message).map_err(|(error, _)| {
-            self.reports().failed(&error, &record.route.name, Some(&record.at.to_string()))
-        })
+        // Not before the whole batch is there: what comes while a request is under way waits for its answer.
+        for lane in first_in {
+            lane.fill(|waiting| hand_over(&self.producer, &lane, waiting))?;
+        }
+        // A failure in the meantime may have come too early to find what waits now.
+        self.reports().still_good()
     }
 }
 
 impl Sink for KafkaSink {
     fn send(&mut self, batch: RecordBatch) -> Delivery {
-        let (done, delivery) = oneshot::channel();
         let RecordBatch { bytes, records, hold, .. } = batch;
-        let ack = Arc::new(Ack::new(message_count(&records), hold, done));
-        match self.produce(&bytes, &records, &ack) {
+        let (ack, delivery) = Ack::new(message_count(&records), hold);
+        let data = Arc::new(Data { bytes, records });
+        match self.produce(&data, &ack) {
             Err(failure) => ack.fail(&failure),
-            Ok(()) if records.is_empty() => ack.resolve(Ok(())),
-            Ok(()) => self.touched.note(&records),
+            Ok(()) if data.records.is_empty() => ack.resolve(Ok(())),
+            Ok(()) => self.touched.note(&data.records),
         }
         delivery
+    }
+}
+
+/// Gives a record to librdkafka, which copies it and never blocks.
+fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiting) -> Result<(), Failure> {
+    let reports = producer.client().context();
+    reports.still_good()?;
+    let (data, record) = (&waiting.data, waiting.record());
+    let position = KafkaHeader { key: Header::NAME, value: Some(data.slice(&record.header)) };
+    let message = BaseRecord {
+        topic: &lane.route.name,
+        partition: Some(lane.partition),
+        payload: record.value.as_ref().map(|value| data.slice(value)),
+        key: Some(data.slice(&record.key)),
+        timestamp: None,
+        headers: Some(OwnedHeaders::new_with_capacity(1).insert(position)),
+        delivery_opaque: Box::new(Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane) }),
+    };
+    producer
+        .send(message)
+        .map_err(|(error, _)| reports.failed(&error, &lane.route.name, Some(&record.at.to_string())))
+}
+
+impl Drop for KafkaSink {
+    /// What waits is not sent by a producer that is being closed.
+    fn drop(&mut self) {
+        self.reports().fail_waiting(&Failure::new(ErrorKind::SinkUnavailable, "the sink was closed"));
     }
 }
 
@@ -123,17 +137,33 @@ fn partitions(record: &Record) -> Result<std::ops::Range<i32>, Failure> {
     }
 }
 
+/// A message that librdkafka has.
+#[derive(Debug)]
+pub(super) struct Sent {
+    ack: Arc<Ack>,
+    lane: Arc<Lane>,
+}
+
 /// What a batch waits for.
 pub(super) struct Ack {
     remaining: AtomicU32,
     done: Mutex<Option<oneshot::Sender<Result<(), Error>>>>,
-    /// Given back with the last report: each message that is under way keeps this object.
+    /// Given back with the last report: each message that waits or is under way keeps this object.
     _hold: Option<Hold>,
 }
 
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
 impl Ack {
-    fn new(messages: u32, hold: Option<Hold>, done: oneshot::Sender<Result<(), Error>>) -> Self {
-        Self { remaining: AtomicU32::new(messages), done: Mutex::new(Some(done)), _hold: hold }
+    /// For that many messages; and what is heard of them.
+    pub(super) fn new(messages: u32, hold: Option<Hold>) -> (Arc<Self>, Delivery) {
+        let (done, delivery) = oneshot::channel();
+        let ack = Self { remaining: AtomicU32::new(messages), done: Mutex::new(Some(done)), _hold: hold };
+        (Arc::new(ack), delivery)
     }
 
     fn stored(&self) {
@@ -162,6 +192,12 @@ pub(super) struct Failure {
     what: String,
 }
 
+impl Failure {
+    pub(super) fn new(kind: ErrorKind, what: &str) -> Self {
+        Self { kind, what: what.to_owned() }
+    }
+}
+
 /// Hears the delivery reports, on the producer's own thread.
 #[derive(Default)]
 pub(super) struct Reports {
@@ -169,9 +205,40 @@ pub(super) struct Reports {
     producer: OnceLock<Weak<BaseProducer<Reports>>>,
     /// The first failure, which all others follow from.
     failure: OnceLock<Failure>,
+    /// Where records may wait that have to hear of it.
+    lanes: Mutex<Vec<Arc<Lane>>>,
 }
 
 impl Reports {
+    fn opened(&self, lane: &Arc<Lane>) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(lane));
+    }
+
+    fn still_good(&self) -> Result<(), Failure> {
+        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// A record of a lane is stored: the next ones may follow.
+    fn go_on(&self, lane: &Arc<Lane>) {
+        let next = |waiting: &Waiting| {
+            let producer = self.producer.get().and_then(Weak::upgrade);
+            let producer =
+                producer.ok_or_else(|| Failure::new(ErrorKind::SinkUnavailable, "the sink was closed"))?;
+            hand_over(&producer, lane, waiting)
+        };
+        if let Err(failure) = lane.reported(next) {
+            self.fail_waiting(&failure);
+        }
+    }
+
+    /// What waits hears that nothing is sent any more.
+    fn fail_waiting(&self, failure: &Failure) {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for waiting in lanes.iter().flat_map(|lane| lane.clear()) {
+            waiting.ack.fail(failure);
+        }
+    }
+
     /// The reason for a failure: this one, if it is the first.
     fn failed(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
         self.failure.get_or_init(|| self.explain(error, topic, position)).clone()
@@ -223,16 +290,21 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Arc<Ack>;
+    type DeliveryOpaque = Box<Sent>;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, ack: Arc<Ack>) {
+    fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<Sent>) {
         match report {
-            Ok(_) => ack.stored(),
+            Ok(_) => {
+                sent.ack.stored();
+                self.go_on(&sent.lane);
+            }
             Err((error, message)) => {
                 let first = self.failure.get().is_none();
                 let position = position(message.headers());
-                ack.fail(&self.failed(error, message.topic(), position.as_deref()));
+                let failure = self.failed(error, message.topic(), position.as_deref());
+                sent.ack.fail(&failure);
                 if first {
+                    self.fail_waiting(&failure);
                     self.give_up();
                 }
             }

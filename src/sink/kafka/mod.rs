@@ -3,10 +3,12 @@
 //! - `settings` and `rules`: what can be configured, and what can't;
 //! - `router`: the topic of a namespace;
 //! - `deliver`: records out, delivery reports back;
+//! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go;
 //! - `tail`: the last record, where the checkpoint is missing.
 
 mod deliver;
+mod lanes;
 mod router;
 mod rules;
 mod settings;
@@ -48,7 +50,7 @@ impl Kafka {
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
         let touched = Arc::new(Touched::default());
-        let sink = KafkaSink::new(&self.cluster, Arc::clone(&touched))?;
+        let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
         let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &self.cluster, touched)?;
@@ -73,7 +75,7 @@ impl Kafka {
     }
 
     async fn check(&self) -> Result<String, Error> {
-        let sink = KafkaSink::new(&self.cluster, Arc::default())?;
+        let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::default())?;
         let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
+use tokio::sync::OnceCell;
 
 use super::settings::Settings;
 use super::touched::Touched;
@@ -27,6 +28,7 @@ pub(super) struct KafkaRouter {
     topics: Topics,
     touched: Arc<Touched>,
     places: Mutex<Places>,
+    dead_letters: OnceCell<Arc<Route>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +49,7 @@ impl KafkaRouter {
     ) -> Result<Self, Error> {
         let template = settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
         let mut places = Places::default();
-        for topic in settings.own_topics() {
+        for topic in settings.own_topics().into_iter().chain([settings.dead_letter_topic()]) {
             let owner = "the connector itself".to_owned();
             places.owners.insert(collision_key(&topic), (topic, owner));
         }
@@ -58,6 +60,7 @@ impl KafkaRouter {
             topics: Topics::new(cluster)?,
             touched,
             places: Mutex::new(places),
+            dead_letters: OnceCell::new(),
         })
     }
 
@@ -67,15 +70,14 @@ impl KafkaRouter {
 
     /// The name of a namespace's topic, which from now on belongs to it.
     fn claim(&self, ns: Namespace<'_>) -> Result<String, Error> {
-        let topic = self
-            .template
-            .topic(&self.settings.prefix, ns)
-            .map_err(|error| Error::new(ErrorKind::Config, format!("sinks.{}.topic: {error}", self.name)))?;
-        // Databases share a topic for their commands; namespaces do where the template does not tell them apart.
-        let shared = ns.coll.is_empty() || !self.template.tells_namespaces_apart();
-        let owner = if ns.coll.is_empty() {
+        let topic =
+            self.settings.format.topic(&self.template, &self.settings.prefix, ns).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("sinks.{}.topic: {error}", self.name))
+            })?;
+        // Databases may share a topic for their commands; namespaces do where the template does not tell them apart.
+        let owner = if ns.coll.is_empty() && !self.settings.format.gives_databases_topics() {
             "commands on databases".to_owned()
-        } else if shared {
+        } else if !self.template.tells_namespaces_apart() {
             "other namespaces".to_owned()
         } else {
             ns.to_string()
@@ -160,7 +162,16 @@ impl Router for KafkaRouter {
         .boxed()
     }
 
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        let found = async || Ok(Arc::new(self.locate(self.settings.dead_letter_topic()).await?));
+        self.dead_letters.get_or_try_init(found).map_ok(Arc::clone).boxed()
+    }
+
+    /// None among the dead letters: nobody waits there for what comes behind one.
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
-        self.touched.next_watermark(|| self.places().routes.values().cloned().collect())
+        let mut routes = self.touched.next_watermark(|| self.places().routes.values().cloned().collect());
+        let dead_letters = self.dead_letters.get();
+        routes.retain(|route| dead_letters.is_none_or(|dead| !Arc::ptr_eq(dead, route)));
+        routes
     }
 }

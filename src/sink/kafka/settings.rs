@@ -41,7 +41,7 @@ const PRODUCER: &[(&str, &str)] = &[
     ("max.in.flight.requests.per.connection", "1"),
     // Never give a record up: what is behind it would be stored.
     ("message.timeout.ms", "0"),
-    // More adds latency and, measured, no throughput: a backlog fills batches without waiting.
+    // As long as it takes to hand a full batch over: see `lanes`. More adds latency and, measured, no throughput.
     ("linger.ms", "1"),
     ("batch.num.messages", "10000"),
     ("queue.buffering.max.messages", QUEUE_RECORDS_MAX),
@@ -69,6 +69,9 @@ pub struct Settings {
     pub topic: String,
     /// How events are written.
     pub format: Format,
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    #[serde(deserialize_with = "loose")]
+    pub expanded_events: bool,
     /// Whether topics that are missing are created. Off: a missing topic stops the connector.
     #[serde(deserialize_with = "loose")]
     pub create_topics: bool,
@@ -91,6 +94,7 @@ impl Default for Settings {
             // As MongoDB's own connector and Debezium name them.
             topic: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
+            expanded_events: false,
             // Users of the peers are used to it: there Connect or the brokers do it.
             create_topics: true,
             partitions: BROKER_DEFAULT,
@@ -214,6 +218,11 @@ impl Settings {
     /// The topics that hold no events.
     pub(super) fn own_topics(&self) -> [String; 2] {
         [self.checkpoint_topic(), format!("{}._namespaces", self.prefix)]
+    }
+
+    /// The topic of what can't become an event.
+    pub(super) fn dead_letter_topic(&self) -> String {
+        Template::dead_letters(&self.prefix)
     }
 
     /// How many bytes librdkafka puts into one batch.

@@ -78,6 +78,9 @@ impl Output for Rotating {
 
 /// What the file, or the newest full one, ends with.
 pub(super) fn tail(settings: &LinesFile) -> Result<SinkTail, Error> {
+    if !settings.tells_position {
+        return Ok(SinkTail::Unknown);
+    }
     let mut newest_first = pieces(&settings.path)?;
     newest_first.push(settings.path.clone());
     for path in newest_first.iter().rev() {
@@ -252,7 +255,12 @@ mod tests {
     }
 
     fn settings(folder: &tempfile::TempDir) -> LinesFile {
-        LinesFile { path: folder.path().join("events.jsonl"), rotate_bytes: 300, keep: 2 }
+        LinesFile {
+            path: folder.path().join("events.jsonl"),
+            rotate_bytes: 300,
+            keep: 2,
+            tells_position: true,
+        }
     }
 
     fn end(settings: &LinesFile) -> Option<u32> {

@@ -48,6 +48,8 @@ pub struct LinesFile {
     pub rotate_bytes: u64,
     /// How many full files are kept; 0: all.
     pub keep: u32,
+    /// Whether a line tells the position of its event. If not, the file can't tell where it ends.
+    pub tells_position: bool,
 }
 
 impl OpenSink for LinesFile {
@@ -62,7 +64,11 @@ impl OpenSink for LinesFile {
     }
 
     fn own_store(&self, _: &str) -> Result<OwnStore, Error> {
-        Ok(OwnStore::Tail(Box::new(FileTail(self.clone()))))
+        Ok(if self.tells_position {
+            OwnStore::Tail(Box::new(FileTail(self.clone())))
+        } else {
+            OwnStore::None
+        })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Error>> {
@@ -96,6 +102,10 @@ impl Lines {
 
 impl Router for Lines {
     fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+        Box::pin(async { Ok(Arc::clone(&self.route)) })
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
         Box::pin(async { Ok(Arc::clone(&self.route)) })
     }
 

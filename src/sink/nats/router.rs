@@ -38,6 +38,7 @@ pub(super) struct Subjects {
     shared: bool,
     bytes_max: usize,
     watermark: Arc<Route>,
+    dead_letters: Arc<Route>,
     /// Which namespace has which subject; reserved ones have none.
     taken: Mutex<HashMap<String, Option<String>>>,
 }
@@ -48,13 +49,15 @@ impl Subjects {
         let prefix = &settings.prefix;
         let bytes_max = message_bytes_max.saturating_sub(HEADER_BYTES);
         let watermark = watermark_subject(prefix);
-        let reserved = [watermark.clone(), format!("{prefix}.{COMMANDS}")];
+        let dead_letters = Template::dead_letters(prefix);
+        let reserved = [watermark.clone(), dead_letters.clone(), format!("{prefix}.{COMMANDS}")];
         Ok(Self {
             prefix: prefix.clone(),
             template: settings.template()?,
             shared: !(settings.subject.contains("{db}") && settings.subject.contains("{coll}")),
             bytes_max,
             watermark: Arc::new(fixed(watermark, bytes_max)),
+            dead_letters: Arc::new(fixed(dead_letters, bytes_max)),
             taken: Mutex::new(reserved.into_iter().map(|subject| (subject, None)).collect()),
         })
     }
@@ -93,6 +96,10 @@ impl Subjects {
 impl Router for Subjects {
     fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
         async move { self.find(ns) }.boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
+        futures::future::ok(Arc::clone(&self.dead_letters)).boxed()
     }
 
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
@@ -142,6 +149,8 @@ mod tests {
         let subjects = subjects("{prefix}.{db}.{coll}.{id}");
         assert_eq!(name(&subjects, "shop.orders").unwrap(), "mongo.shop.orders.{id}");
         assert_eq!(name(&subjects, "shop").unwrap(), "mongo._commands");
+        let dead_letters = subjects.dead_letters().now_or_never().expect("no I/O").unwrap();
+        assert_eq!(dead_letters.name, "mongo._dead_letters");
         assert_eq!(subjects.watermark_routes()[0].name, "mongo._watermark");
         assert!(subjects.watermark_routes()[0].bytes_max < 1 << 20);
     }
@@ -156,7 +165,11 @@ mod tests {
         let shared = subjects("{prefix}.{db}");
         name(&shared, "shop.orders").unwrap();
         name(&shared, "shop.users").unwrap();
-        assert_eq!(name(&shared, "_watermark.x").unwrap(), "mongo.=5Fwatermark", "ours stay ours");
+        for (ns, subject) in
+            [("_watermark.x", "mongo.=5Fwatermark"), ("_dead_letters.x", "mongo.=5Fdead_letters")]
+        {
+            assert_eq!(name(&shared, ns).unwrap(), subject, "ours stay ours");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Settings {
     pub subject: String,
     /// How events are written.
     pub format: Format,
+    /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
+    pub expanded_events: bool,
     /// Whether to create the stream where it is missing. A stream that exists is never changed.
     pub create_stream: bool,
     /// How many servers keep a stream that is created, 1 to 5.
@@ -67,6 +69,7 @@ impl Default for Settings {
             stream: "MONGO".to_owned(),
             subject: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
+            expanded_events: false,
             create_stream: true,
             replicas: 1,
             max_age_seconds: 0,

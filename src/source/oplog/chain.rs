@@ -25,7 +25,8 @@ pub struct Chain {
     head: Head,
     /// Whether that is the commit of a prepared transaction: then it holds no operations itself.
     commits: bool,
-    transaction: Option<([u8; 16], i64)>,
+    /// Without the number of its operations.
+    transaction: Option<Txn>,
     /// The number of operations, which the last entry, or the one that prepares, says where there are several.
     count: Option<u32>,
     /// Up to here it has been published before.
@@ -163,7 +164,7 @@ impl Chain {
         held_by: Option<Position>,
     ) -> Result<(), Malformed> {
         let txn = self.transaction.zip(self.count);
-        let txn = txn.map(|((session, number), count)| Txn { session, number, count });
+        let txn = txn.map(|(txn, count)| Txn { count, ..txn });
         let elements = Elements { array, first: self.next, txn, held_by };
         let count = chunks.elements(self.head, &elements, self.done)?;
         self.next = self.next.saturating_add(count);

@@ -80,7 +80,7 @@ impl Cutter {
                     });
                     continue;
                 }
-                kind => add(&mut chunks, &entry, kind, range, done)?,
+                kind => add(&mut chunks, &entry, &kind, &range, done)?,
             };
             let mark = Mark::Tail { at: last, term: entry.term };
             chunks.entry_ends(mark, entry.wall_ms);
@@ -126,6 +126,9 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
         };
     }
     let Some(operations) = o.get("applyOps") else { return Kind::Single };
+    if entry.multi_op_type.is_some_and(|kind| !(0..=2).contains(&kind)) {
+        return Kind::Problem("an `applyOps` of an unknown `multiOpType`");
+    }
     if is_piece(o) {
         return Kind::Nothing;
     }
@@ -147,19 +150,20 @@ pub(super) fn is_piece(o: RawDoc<'_>) -> bool {
 fn add(
     chunks: &mut Chunks<'_>,
     entry: &Entry<'_>,
-    kind: Kind<'_>,
-    range: Range<usize>,
+    kind: &Kind<'_>,
+    range: &Range<usize>,
     done: Option<Position>,
 ) -> Result<Position, Malformed> {
     match kind {
         Kind::Batch(array) => {
-            let elements = Elements { array, first: 0, txn: transaction(entry, array)?, held_by: None };
+            let elements =
+                Elements { array: *array, first: 0, txn: transaction(entry, *array)?, held_by: None };
             let count = chunks.elements(entry.head(), &elements, done)?;
             let last = Position { ordinal: count.saturating_sub(1), ..entry.at };
             return Ok(done.map_or(last, |done| last.max(done)));
         }
-        Kind::Single if done.is_none() => chunks.single(entry.head(), &range, None),
-        Kind::Problem(problem) if done.is_none() => chunks.single(entry.head(), &range, Some(problem)),
+        Kind::Single if done.is_none() => chunks.single(entry.head(), range, None),
+        Kind::Problem(problem) if done.is_none() => chunks.single(entry.head(), range, Some(*problem)),
         Kind::Single | Kind::Problem(_) | Kind::Nothing | Kind::Chain { .. } => {}
     }
     Ok(done.unwrap_or(entry.at))
@@ -168,8 +172,8 @@ fn add(
 /// The transaction of an `applyOps` that stands alone: one has a session and a number, and is not a retryable write of several
 /// operations.
 fn transaction(entry: &Entry<'_>, operations: RawDoc<'_>) -> Result<Option<Txn>, Malformed> {
-    let Some((session, number)) = entry.transaction() else { return Ok(None) };
-    Ok(Some(Txn { session, number, count: count(operations)? }))
+    let Some(txn) = entry.transaction() else { return Ok(None) };
+    Ok(Some(Txn { count: count(operations)?, ..txn }))
 }
 
 /// The number of an array's elements.

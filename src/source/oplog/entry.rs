@@ -1,7 +1,7 @@
 //! One entry of the oplog, its fields found in one walk.
 
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::Position;
+use crate::event::{Position, Txn};
 
 /// The fields of an entry that decide what becomes of it. Unknown fields are ignored, the order does not matter.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Entry<'a> {
     pub(super) version: Option<i64>,
     pub(super) op: &'a [u8],
     pub(super) o: Option<RawDoc<'a>>,
-    pub(super) session: Option<[u8; 16]>,
+    pub(super) session: Option<RawDoc<'a>>,
     pub(super) txn_number: Option<i64>,
     /// The previous entry of the same session and transaction number; none if absent or null.
     pub(super) previous: Option<OpTime>,
@@ -35,10 +35,7 @@ impl<'a> Entry<'a> {
                 b"op" => entry.op = value.as_str_bytes().unwrap_or_default(),
                 b"wall" => entry.wall_ms = value.as_date_ms(),
                 b"o" => entry.o = value.as_doc(),
-                b"lsid" => {
-                    entry.session =
-                        value.as_doc().and_then(|lsid| lsid.get("id")).and_then(RawValue::as_uuid);
-                }
+                b"lsid" => entry.session = value.as_doc(),
                 b"txnNumber" => entry.txn_number = value.as_i64(),
                 b"prevOpTime" => entry.previous = previous(value),
                 b"multiOpType" => entry.multi_op_type = value.as_i64(),
@@ -57,13 +54,21 @@ impl Entry<'_> {
         Head { at: self.at, term: self.term, wall_ms: self.wall_ms }
     }
 
-    /// Session and number of the transaction that an `applyOps` or a commit belongs to. A retryable write of several operations and a
-    /// batched write are none.
-    pub(super) fn transaction(&self) -> Option<([u8; 16], i64)> {
-        match (self.session, self.txn_number, self.multi_op_type) {
-            (Some(session), Some(number), None | Some(0)) => Some((session, number)),
-            _ => None,
-        }
+    /// The transaction that an `applyOps` or a commit belongs to; how many operations it has is still to be counted. A retryable write
+    /// of several operations and a batched write are none.
+    pub(super) fn transaction(&self) -> Option<Txn> {
+        let (Some(session), Some(number), None | Some(0)) =
+            (self.session, self.txn_number, self.multi_op_type)
+        else {
+            return None;
+        };
+        let user = session.get("uid").and_then(RawValue::as_binary).map(|(_, digest)| digest);
+        Some(Txn {
+            session: session.get("id")?.as_uuid()?,
+            user: user.and_then(|digest| digest.try_into().ok()),
+            number,
+            count: 0,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod chunks;
 pub mod cut;
 mod entry;
 mod pieces;
+mod reply;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,6 @@ pub use chain::{Chain, Pieces, Wanted};
 pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
 pub use tail::{OplogSource, TailSettings};
-pub use translate::{Unreadable, translate};
+pub use translate::{Fault, FaultKind, translate, unencodable};
+#[cfg(feature = "connector")]
+pub(crate) use verify::entry_before;

@@ -1,15 +1,15 @@
 //! Reading the earlier entries of a transaction.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf, Timestamp, doc};
-use mongodb::options::ReadConcern;
 
 use super::chain::HEAD_FIELDS;
 use super::entry::OpTime;
+use super::reply::Reply;
 use crate::error::{Error, ErrorKind};
 use crate::source::client;
 
@@ -36,22 +36,31 @@ async fn find(
     fields: Option<Document>,
     patience: Duration,
 ) -> Result<Option<Bytes>, Error> {
-    let entries = client::local(client).collection::<RawDocumentBuf>("oplog.rs");
     let at = Timestamp { time: link.at.t, increment: link.at.i };
     // A condition on `ts` alone: the server goes to that entry without a scan.
-    let find = entries.find_one(doc! { "ts": at }).read_concern(ReadConcern::majority());
-    let find = if let Some(fields) = fields { find.projection(fields) } else { find };
+    let command = doc! {
+        "find": "oplog.rs", "filter": { "ts": at }, "limit": 1, "singleBatch": true,
+        "projection": fields.unwrap_or_default(), "readConcern": { "level": "majority" },
+    };
+    let command = RawDocumentBuf::try_from(&command)
+        .map_err(|error| Error::caused(ErrorKind::Internal, "the find command", error))?;
+    let database = client::local(client);
+    let find = database.run_raw_cursor_command(command);
     let find = match client::selection(client) {
         Some(criteria) => find.selection_criteria(criteria),
         None => find,
     };
-    let found = tokio::time::timeout(patience, find.into_future()).await.map_err(|_| {
+    let found = tokio::time::timeout(patience, async { find.batch().await?.try_next().await });
+    let found = found.await.map_err(|_| {
         let seconds = patience.as_secs();
         Error::new(ErrorKind::SourceUnavailable, format!("MongoDB gave no answer for {seconds} s"))
     })?;
-    let found = found.map_err(|error| client::fault(&error, "reading the oplog"))?;
-    if let Some(entry) = found {
-        return Ok(Some(Bytes::from(entry.into_bytes())));
+    if let Some(batch) = found.map_err(|error| client::fault(&error, "reading the oplog"))? {
+        // In the driver's own buffer: a part may take 16 MiB.
+        let reply = Reply::of(batch);
+        if let Some(entry) = reply.entries()?.pop() {
+            return Ok(Some(reply.bytes.slice(entry)));
+        }
     }
     match client::oldest_entry(client).await? {
         Some(oldest) if oldest > link.at => Ok(None),

@@ -8,21 +8,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{StreamExt, TryStreamExt};
 use mongodb::Client;
 use mongodb::bson::{RawDocumentBuf, Timestamp, doc};
 use mongodb::options::CursorType;
-use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use mongodb::raw_batch_cursor::RawBatchCursor;
 use tokio::time::Instant;
 
 use super::chain::{Chain, Wanted};
-use super::chunks::within;
 use super::cut::{Cut, Cutter};
 use super::pieces;
+use super::reply::Reply;
 use super::verify;
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{Malformed, RawDoc};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Mark, Position};
 use crate::source::client::{self, Deployment};
@@ -70,6 +69,7 @@ impl OplogSource {
             Resume::Now => Some(client::majority_point(self.deployment.client()).await?),
             Resume::Earliest => None,
             Resume::After(mark) => Some(mark),
+            Resume::From(at) => Some(verify::entry_before(self.deployment.client(), at).await?),
         };
         let client = match done {
             Some(mark) => verify::member_with(&self.deployment, mark).await?,
@@ -218,7 +218,7 @@ impl Tail {
             self.cursor.as_mut().ok_or_else(|| Error::new(ErrorKind::Internal, "the tail has no cursor"))?;
         let waited = tokio::time::timeout(self.settings.wait + self.settings.margin, cursor.try_next()).await;
         match waited.map_err(|_| self.silent())? {
-            Ok(Some(batch)) => Ok(Reply { bytes: Bytes::from_owner(Owned(batch)) }),
+            Ok(Some(batch)) => Ok(Reply::of(batch)),
             Ok(None) => {
                 Err(Error::new(ErrorKind::SourceUnavailable, "MongoDB ended the cursor on the oplog"))
             }
@@ -269,58 +269,6 @@ fn batch_size(current: u32, count: usize, bytes: usize, wanted: usize) -> Option
     let ideal =
         u32::try_from(wanted / (bytes / count).max(1)).unwrap_or(BATCH_SIZE_MAX).clamp(1, BATCH_SIZE_MAX);
     (ideal != current).then_some(ideal)
-}
-
-/// One reply of the server.
-struct Reply {
-    bytes: Bytes,
-}
-
-struct Owned(RawBatch);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_raw_document().as_bytes()
-    }
-}
-
-impl Reply {
-    /// Where its entries lie.
-    fn entries(&self) -> Result<Vec<std::ops::Range<usize>>, Error> {
-        let cursor = self
-            .cursor()
-            .ok_or_else(|| damaged(Malformed { what: "a reply without `cursor`", offset: 0 }))?;
-        let batch = cursor.get("nextBatch").or_else(|| cursor.get("firstBatch")).and_then(RawValue::as_array);
-        let batch = batch.ok_or_else(|| damaged(Malformed { what: "a reply without entries", offset: 0 }))?;
-        batch
-            .iter()
-            .map(|element| {
-                element.map(|element| within(&self.bytes, element.value.as_bytes())).map_err(damaged)
-            })
-            .collect()
-    }
-
-    /// How far the server has looked: `{ts}`, or on 4.4 `{$recordId}`, which holds the same.
-    fn passed(&self) -> Option<Position> {
-        let token = self.cursor()?.get("postBatchResumeToken")?.as_doc()?;
-        let (t, i) = match (token.get("ts"), token.get("$recordId")) {
-            (Some(ts), _) => ts.as_timestamp()?,
-            (None, Some(id)) => {
-                let id = id.as_i64()?.cast_unsigned();
-                ((id >> 32) as u32, id as u32)
-            }
-            _ => return None,
-        };
-        (t > 0).then(|| Position::of_entry(t, i))
-    }
-
-    fn cursor(&self) -> Option<RawDoc<'_>> {
-        RawDoc::new(&self.bytes).ok()?.get("cursor")?.as_doc()
-    }
-}
-
-fn damaged(error: Malformed) -> Error {
-    Error::caused(ErrorKind::SourceUnavailable, "MongoDB sent a reply that can't be read", error)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use mongodb::bson::{Timestamp, doc};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Mark, Position};
-use crate::source::client::{Deployment, first_entry, oldest_entry};
+use crate::source::client::{Deployment, first_entry, newest_entry, oldest_entry};
 
 /// How long a member may lag behind a position before the attempt is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +66,18 @@ pub(super) async fn member_with(deployment: &Deployment, mark: Mark) -> Result<C
         client.shutdown().await;
     }
     Err(lost(mark.position(), first))
+}
+
+/// The last entry before that time: what is read behind it is everything from then on.
+pub(crate) async fn entry_before(client: &Client, at: Position) -> Result<Mark, Error> {
+    let before = doc! { "ts": { "$lt": Timestamp { time: at.t, increment: at.i } } };
+    match newest_entry(client, before).await? {
+        Some((Position { t, i, .. }, term)) => Ok(Mark::Tail { at: Position::behind_entry(t, i), term }),
+        None => Err(Error::new(
+            ErrorKind::PositionLost,
+            format!("the oplog does not reach back to {}-{}: its oldest entry is younger", at.t, at.i),
+        )),
+    }
 }
 
 async fn ask(client: &Client, mark: Mark) -> Result<Verdict, Error> {

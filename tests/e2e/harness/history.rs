@@ -1,5 +1,7 @@
 //! What MongoDB says has happened: its oplog, read by the driver.
 
+use std::collections::HashMap;
+
 use futures::TryStreamExt as _;
 use mongo_observer::event::Position;
 use mongodb::Client;
@@ -10,6 +12,8 @@ use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) operations: Vec<(Position, String)>,
+    /// The parts of transactions whose end is still to come, by their timestamps.
+    parts: HashMap<Timestamp, Document>,
 }
 
 impl History {
@@ -22,7 +26,7 @@ impl History {
         let mut history = Self::default();
         for entry in found.try_collect::<Vec<_>>().await.unwrap() {
             let ts = entry.get_timestamp("ts").unwrap();
-            history.add(&entry, Position::of_entry(ts.time, ts.increment), db);
+            history.entry(entry, Position::of_entry(ts.time, ts.increment), db);
         }
         history
     }
@@ -32,20 +36,39 @@ impl History {
         self.operations.last().expect("something happened").0
     }
 
+    /// A transaction of several entries happens at the last of them.
+    fn entry(&mut self, entry: Document, at: Position, db: &str) {
+        let o = entry.get_document("o").unwrap();
+        if ["partialTxn", "prepare"].iter().any(|part| o.get_bool(part).unwrap_or_default()) {
+            self.parts.insert(entry.get_timestamp("ts").unwrap(), entry);
+            return;
+        }
+        let link = |entry: &Document| entry.get_document("prevOpTime").ok()?.get_timestamp("ts").ok();
+        let mut parts = Vec::new();
+        let mut previous = link(&entry).filter(|_| !o.contains_key("abortTransaction"));
+        while let Some(part) = previous.and_then(|ts| self.parts.remove(&ts)) {
+            previous = link(&part);
+            parts.push(part);
+        }
+        let mut elements: Vec<Bson> = Vec::new();
+        for part in parts.iter().rev().chain([&entry]) {
+            let array = part.get_document("o").unwrap().get_array("applyOps");
+            elements.extend(array.into_iter().flatten().cloned());
+        }
+        if parts.is_empty() && elements.is_empty() {
+            return self.add(&entry, at, db);
+        }
+        for (ordinal, element) in (0..).zip(&elements) {
+            self.add(element.as_document().unwrap(), Position { ordinal, ..at }, db);
+        }
+    }
+
     fn add(&mut self, entry: &Document, at: Position, db: &str) {
         let o = entry.get_document("o").unwrap();
         let (of, coll) = entry.get_str("ns").unwrap().split_once('.').unwrap_or_default();
         match entry.get_str("op").unwrap() {
             "n" => {}
-            "c" => {
-                if let Ok(elements) = o.get_array("applyOps") {
-                    for (ordinal, element) in (0..).zip(elements) {
-                        self.add(element.as_document().unwrap(), Position { ordinal, ..at }, db);
-                    }
-                } else if let Some(what) = command(of, o).filter(|_| of == db) {
-                    self.operations.push((at, what));
-                }
-            }
+            "c" => self.operations.extend(command(of, o).filter(|_| of == db).map(|what| (at, what))),
             op if of == db => {
                 let key = if op == "u" { entry.get_document("o2").unwrap() } else { o };
                 self.operations.push((at, about(of, coll, key.get("_id").unwrap())));
@@ -73,7 +96,7 @@ fn command(db: &str, o: &Document) -> Option<String> {
     let word = match name.as_str() {
         "renameCollection" => return Some(format!("{}!rename", value.as_str().unwrap())),
         "dropDatabase" => return Some(format!("{db}.!dropDatabase")),
-        "startIndexBuild" | "abortIndexBuild" => return None,
+        "startIndexBuild" | "abortIndexBuild" | "abortTransaction" | "applyOps" => return None,
         "commitIndexBuild" => "createIndexes",
         "collMod" => "modify",
         other => other,

@@ -90,7 +90,7 @@ fn what_lies_between_the_parts_comes_first() {
     let chunks = all(&prepared);
     assert_eq!(places(&chunks), [(2, 0), (3, 0), (3, 1), (4, 0)]);
     assert_eq!(held_by(&chunks), [None, Some((1, 0)), Some((1, 1)), None]);
-    let one = Txn { session: std::array::from_fn(|byte| byte as u8), number: 9, count: 2 };
+    let one = Txn { session: std::array::from_fn(|byte| byte as u8), user: None, number: 9, count: 2 };
     assert_eq!(transactions(&chunks), [one]);
 }
 

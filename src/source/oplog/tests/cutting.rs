@@ -144,7 +144,7 @@ fn a_mark_never_moves_back() {
 
 #[test]
 fn a_transaction_has_a_session_and_a_number() {
-    let one = Txn { session: std::array::from_fn(|byte| byte as u8), number: 9, count: 3 };
+    let one = Txn { session: std::array::from_fn(|byte| byte as u8), user: None, number: 9, count: 3 };
     let of = |members: &str| transactions(&cut(&mut Cutter::new(None), &[apply_ops(1, 3, members, "")]));
     assert_eq!(of(&format!("{SESSION} {FIRST}")), [one]);
     assert_eq!(of(&format!(r#"{SESSION} {FIRST} "multiOpType": 0,"#)), [one]);
@@ -209,6 +209,17 @@ fn an_entry_of_an_unknown_version_is_a_problem() {
         let unknown = crate::bson::extjson::parse(&members).unwrap();
         let chunks = cut(&mut Cutter::new(None), &[unknown]);
         assert_eq!(problems(&chunks), ["an oplog entry of an unknown version"], "{version}");
+    }
+}
+
+#[test]
+fn an_unknown_kind_of_applyops_is_a_problem() {
+    for kind in ["3", "-1"] {
+        for members in [format!("{SESSION} {FIRST}"), format!("{SESSION} {BEHIND}"), String::new()] {
+            let unknown = apply_ops(1, 2, &format!(r#"{members} "multiOpType": {kind},"#), "");
+            let chunks = cut(&mut Cutter::new(None), &[unknown]);
+            assert_eq!(problems(&chunks), ["an `applyOps` of an unknown `multiOpType`"], "{kind} {members}");
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 //! Cutting and translating, on entries written as Extended JSON.
 
 mod chains;
+mod commands;
 mod cutting;
 mod damage;
+mod faults;
 mod meaning;
+mod moved;
+mod phrase;
+mod shapes;
 
 use bytes::Bytes;
 
