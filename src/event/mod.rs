@@ -2,6 +2,7 @@
 //!
 //! An event is a view, borrowed from the bytes of an oplog entry; it never outlives them and never crosses a thread.
 
+mod apply;
 mod command;
 mod diff;
 mod image;
@@ -9,6 +10,7 @@ mod namespace;
 mod position;
 pub mod token;
 
+pub use apply::{NotApplicable, Strictness, apply, id_first};
 pub use diff::{Component, Components, Delta, DeltaVisitor};
 pub use image::{AfterImages, BeforeImages, Image, ImageSettings, Images, NoImage};
 pub use namespace::Namespace;

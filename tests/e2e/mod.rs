@@ -27,4 +27,5 @@ mod several;
 mod shutdown;
 mod token;
 mod transactions;
+mod updates;
 mod versions;
