@@ -92,6 +92,9 @@ impl Observed {
 impl Monitor for Observed {
     fn read(&self, chunk: &Chunk) {
         self.metrics.read(chunk.entries, chunk.size);
+        if let Some(images) = &chunk.images {
+            self.metrics.images(images.fetched);
+        }
     }
 
     fn sent(&self, batch: &RecordBatch) {

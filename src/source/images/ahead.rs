@@ -186,7 +186,7 @@ impl Fetcher {
         for (request, document) in
             asked.iter().zip(&answers).flat_map(|(request, all)| all.iter().map(move |one| (request, one)))
         {
-            if let Some((what, image)) = RawDoc::new(document).ok().and_then(|raw| request.found(raw)) {
+            if let Some((what, image)) = RawDoc::new(document).ok().and_then(|raw| request.sought.found(raw)) {
                 found.insert(what, document.slice_ref(image.as_bytes()));
             }
         }
@@ -212,7 +212,7 @@ impl Fetcher {
         while let Some(mut reply) = replies.try_next().await? {
             let bytes = reply.iter().map(Bytes::len).sum();
             reply.retain(|document| {
-                let found = RawDoc::new(document).ok().and_then(|document| request.found(document));
+                let found = RawDoc::new(document).ok().and_then(|document| request.sought.found(document));
                 found.is_some_and(|(what, _)| wanted.contains(&what))
             });
             if !reply.is_empty() {

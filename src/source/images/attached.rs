@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bson::RawDoc;
-use crate::event::apply::{NotApplicable, Strictness, apply};
-use crate::event::{AfterImages, BeforeImages, Change, Image, ImageSettings, Images, NoImage, Position};
+use crate::event::{
+    AfterImages, BeforeImages, Change, Image, ImageSettings, Images, NoImage, NotApplicable, Position, Strictness,
+    apply,
+};
 
 /// A document that was wanted, or why there is none.
 pub(super) type Found = Option<Result<Bytes, NoImage>>;

@@ -17,7 +17,7 @@ mod wanted;
 pub use ahead::{IMAGES_AHEAD, ImageLimits, with_images};
 pub use attached::{Attached, Fetched};
 pub use server::{ServerImages, not_recording};
-pub use wanted::Request;
+pub use wanted::{Request, Sought};
 
 use std::fmt;
 

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::error::{Error as DriverError, ErrorKind as DriverKind};
 use mongodb::options::{ReadPreference, SelectionCriteria};
 use mongodb::raw_batch_cursor::RawBatchCursor;
 use mongodb::{Client, Database};
 
-use super::{ImageStore, Request};
+use super::{ImageStore, Request, Sought};
 use crate::bson::{DocWriter, RawValue};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Namespace, Position};
+use crate::event::Namespace;
 use crate::source::Namespaces;
 use crate::source::client::{self, Deployment};
 use crate::source::oplog::reply::Reply;
@@ -43,13 +43,13 @@ impl ServerImages {
 
     async fn open(&self, request: &Request<'_>) -> Result<Option<RawBatchCursor>, Error> {
         let command = command(request);
-        let database = self.client.database(request.database());
+        let database = self.client.database(request.sought.database());
         let criteria = client::selection(&self.client);
-        let opened = match find(&database, &command, request.at_once(), criteria.clone()).await? {
+        let opened = match find(&database, &command, request.at_once, criteria.clone()).await? {
             // A member that lags may not know yet of a collection that is new: the primary knows.
             Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) && criteria.is_some() => {
                 let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-                find(&database, &command, request.at_once(), Some(primary)).await?
+                find(&database, &command, request.at_once, Some(primary)).await?
             }
             opened => opened,
         };
@@ -71,16 +71,18 @@ impl ServerImages {
 
 impl ImageStore for ServerImages {
     fn read<'a>(&'a self, request: &'a Request<'a>) -> BoxStream<'a, Result<Vec<Bytes>, Error>> {
-        let opening = async move {
-            let cursor = self.open(request).await?;
-            let replies = futures::stream::try_unfold(cursor, move |cursor| async move {
-                let Some(mut cursor) = cursor else { return Ok(None) };
-                let reply = Self::next(&mut cursor, request).await?;
-                Ok(reply.map(|reply| (reply, Some(cursor))))
-            });
-            Ok(replies)
-        };
-        futures::stream::once(opening).try_flatten().boxed()
+        let replies = futures::stream::try_unfold(None, move |cursor| async move {
+            let mut cursor = match cursor {
+                Some(cursor) => cursor,
+                None => match self.open(request).await? {
+                    Some(cursor) => cursor,
+                    None => return Ok(None),
+                },
+            };
+            let reply = Self::next(&mut cursor, request).await?;
+            Ok(reply.map(|reply| (reply, Some(cursor))))
+        });
+        replies.boxed()
     }
 
     fn keeps_records(&self) -> bool {
@@ -106,28 +108,12 @@ async fn find(
     tokio::time::timeout(PATIENCE, async { find.batch().await }).await.map_err(|_| silent())
 }
 
-impl Request<'_> {
+impl Sought<'_> {
     fn database(&self) -> &str {
         match self {
             Self::Current { db, .. } => db,
             Self::Records { .. } => "config",
             Self::NoOps { .. } => "local",
-        }
-    }
-
-    fn at_once(&self) -> u32 {
-        match self {
-            Self::Current { at_once, .. } | Self::Records { at_once, .. } | Self::NoOps { at_once, .. } => {
-                *at_once
-            }
-        }
-    }
-
-    /// Changes up to that position must be in what is read.
-    fn not_before(&self) -> Position {
-        match self {
-            Self::Current { not_before, .. } => *not_before,
-            Self::Records { last, .. } | Self::NoOps { last, .. } => *last,
         }
     }
 
@@ -145,10 +131,10 @@ impl Request<'_> {
 fn command(request: &Request<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut find = DocWriter::new(&mut bytes);
-    match request {
+    match &request.sought {
         // By its UUID: no other collection will be taken for it, and a renamed one is found. It has no collation, that is the
         // collection's own, which is that of the index on `_id`.
-        Request::Current { collection, ids, .. } => {
+        Sought::Current { collection, ids, .. } => {
             find.append_binary(b"find", UUID, collection);
             let mut filter = find.document(b"filter");
             within(&mut filter, ids);
@@ -156,7 +142,7 @@ fn command(request: &Request<'_>) -> Vec<u8> {
         }
         // One range of the collection's order, which is that of its one index. Documents of transactions that are still open are in it,
         // too; `$in` would be a scan.
-        Request::Records { collection, first, last, .. } => {
+        Sought::Records { collection, first, last, .. } => {
             find.append_str(b"find", b"system.preimages");
             let mut filter = find.document(b"filter");
             let mut range = filter.document(b"_id");
@@ -171,7 +157,7 @@ fn command(request: &Request<'_>) -> Vec<u8> {
             filter.finish();
         }
         // Conditions on `ts` make it a range of the oplog.
-        Request::NoOps { first, last, .. } => {
+        Sought::NoOps { first, last, .. } => {
             find.append_str(b"find", b"oplog.rs");
             let mut filter = find.document(b"filter");
             let mut range = filter.document(b"ts");
@@ -186,8 +172,8 @@ fn command(request: &Request<'_>) -> Vec<u8> {
             fields.finish();
         }
     }
-    find.append_i64(b"batchSize", request.at_once().into());
-    let not_before = request.not_before();
+    find.append_i64(b"batchSize", request.at_once.into());
+    let not_before = request.not_before;
     let mut concern = find.document(b"readConcern");
     concern.append_str(b"level", b"majority");
     concern.append_timestamp(b"afterClusterTime", not_before.t, not_before.i);
@@ -216,7 +202,7 @@ fn code(error: &DriverError) -> Option<i32> {
 
 fn fault(error: &DriverError, request: &Request<'_>) -> Error {
     if code(error) == Some(UNAUTHORIZED) {
-        let what = format!("the MongoDB user may not read images: grant it {}", request.privileges());
+        let what = format!("the MongoDB user may not read images: grant it {}", request.sought.privileges());
         return Error::mongodb(ErrorKind::Unauthorized, what, error);
     }
     client::fault(error, "reading images")

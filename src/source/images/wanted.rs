@@ -10,7 +10,18 @@ use crate::source::{Chunk, Namespaces, Op};
 
 /// What the server is asked for at once.
 #[derive(Clone, Debug)]
-pub enum Request<'a> {
+pub struct Request<'a> {
+    /// What is sought.
+    pub sought: Sought<'a>,
+    /// All changes up to that position must be in what is read.
+    pub not_before: Position,
+    /// About how many documents a reply should hold.
+    pub at_once: u32,
+}
+
+/// Documents of one sort.
+#[derive(Clone, Debug)]
+pub enum Sought<'a> {
     /// The documents of a collection that have these `_id`s, as they are now. None of a collection that is gone, whatever has its name.
     Current {
         /// The collection's database.
@@ -19,10 +30,6 @@ pub enum Request<'a> {
         collection: CollectionId,
         /// The `_id`s, each once.
         ids: Vec<RawValue<'a>>,
-        /// The changes up to that position must be in them.
-        not_before: Position,
-        /// About how many of them a reply should hold.
-        at_once: u32,
     },
     /// What was there before the changes of a collection between two positions, both included: documents of `config.system.preimages`.
     Records {
@@ -32,8 +39,6 @@ pub enum Request<'a> {
         first: Position,
         /// The last one.
         last: Position,
-        /// About how many of them a reply should hold.
-        at_once: u32,
     },
     /// The no-ops of the oplog between two entries, both included.
     NoOps {
@@ -41,8 +46,6 @@ pub enum Request<'a> {
         first: Position,
         /// The last one.
         last: Position,
-        /// About how many of them a reply should hold.
-        at_once: u32,
     },
 }
 
@@ -135,8 +138,8 @@ fn current<'a>(event: &ChangeEvent<'a>) -> Result<Wanted<'a>, NoImage> {
     Ok(Wanted::Current { collection, kind: id.kind(), id: id.as_bytes() })
 }
 
-/// What to ask for, so that all of that is found. `last` is the place of the last operation.
-pub(super) fn requests<'a>(all: &[Wants<'a>], last: Position, at_once: u32) -> Vec<Request<'a>> {
+/// What to ask for, so that all of that is found.
+pub(super) fn requests<'a>(all: &[Wants<'a>], not_before: Position, at_once: u32) -> Vec<Request<'a>> {
     let mut current: HashMap<CollectionId, (&'a str, Vec<RawValue<'a>>)> = HashMap::new();
     let mut records: HashMap<CollectionId, (Position, Position)> = HashMap::new();
     let mut no_ops: Option<(Position, Position)> = None;
@@ -162,21 +165,15 @@ pub(super) fn requests<'a>(all: &[Wants<'a>], last: Position, at_once: u32) -> V
             }
         }
     }
-    let current = current.into_iter().map(|(collection, (db, ids))| Request::Current {
-        db,
-        collection,
-        ids,
-        not_before: last,
-        at_once,
-    });
-    let records = records
-        .into_iter()
-        .map(|(collection, (first, last))| Request::Records { collection, first, last, at_once });
-    let no_ops = no_ops.into_iter().map(|(first, last)| Request::NoOps { first, last, at_once });
-    current.chain(records).chain(no_ops).collect()
+    let current = current.into_iter().map(|(collection, (db, ids))| Sought::Current { db, collection, ids });
+    let records =
+        records.into_iter().map(|(collection, (first, last))| Sought::Records { collection, first, last });
+    let no_ops = no_ops.into_iter().map(|(first, last)| Sought::NoOps { first, last });
+    let sought = current.chain(records).chain(no_ops);
+    sought.map(|sought| Request { sought, not_before, at_once }).collect()
 }
 
-impl Request<'_> {
+impl Sought<'_> {
     /// What a document of the answer is, and which part of it the image.
     pub(super) fn found<'d>(&self, document: RawDoc<'d>) -> Option<(Wanted<'d>, RawDoc<'d>)> {
         match *self {
