@@ -3,7 +3,9 @@
 use super::Options;
 use crate::bson::{DocWriter, Malformed, RawDoc, RawValue};
 use crate::event::token::{ResumeToken, TokenVersion};
-use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, NoImage, Txn};
+use crate::event::{
+    Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, NoImage, Txn,
+};
 use crate::format::lists::List;
 
 const BINARY_GENERIC: u8 = 0;

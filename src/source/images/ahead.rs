@@ -13,9 +13,9 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
 use futures::stream::{FuturesOrdered, StreamExt, TryStreamExt};
 
+use super::ImageStore;
 use super::attached::{Attached, Fetched, Found, Slot};
 use super::wanted::{Request, Wanted, Wants, requests};
-use super::ImageStore;
 use crate::bson::RawDoc;
 use crate::error::Error;
 use crate::event::{ImageSettings, NoImage, Position};
@@ -125,7 +125,9 @@ impl Fetcher {
     /// Fetches for as many operations from the first on as there is room for.
     fn fetch(self: Arc<Self>, mut chunk: Chunk) -> BoxFuture<'static, Result<Window, Error>> {
         Box::pin(async move {
-            let Some(attached) = self.attached(&chunk).await? else { return Ok(Window { chunk, rest: None }) };
+            let Some(attached) = self.attached(&chunk).await? else {
+                return Ok(Window { chunk, rest: None });
+            };
             let rest = chunk.split_off(attached.operations());
             chunk.images = Some(Arc::new(attached));
             Ok(Window { chunk, rest })
@@ -186,7 +188,8 @@ impl Fetcher {
         for (request, document) in
             asked.iter().zip(&answers).flat_map(|(request, all)| all.iter().map(move |one| (request, one)))
         {
-            if let Some((what, image)) = RawDoc::new(document).ok().and_then(|raw| request.sought.found(raw)) {
+            if let Some((what, image)) = RawDoc::new(document).ok().and_then(|raw| request.sought.found(raw))
+            {
                 found.insert(what, document.slice_ref(image.as_bytes()));
             }
         }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::bson::RawDoc;
 use crate::event::{
-    AfterImages, BeforeImages, Change, Image, ImageSettings, Images, NoImage, NotApplicable, Position, Strictness,
-    apply,
+    AfterImages, BeforeImages, Change, Image, ImageSettings, Images, NoImage, NotApplicable, Position,
+    Strictness, apply,
 };
 
 /// A document that was wanted, or why there is none.
@@ -23,7 +23,7 @@ pub(super) struct Slot {
 }
 
 /// What was found for a chunk's operations, one after the other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Attached {
     settings: ImageSettings,
     slots: Vec<Slot>,

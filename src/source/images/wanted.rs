@@ -85,7 +85,8 @@ impl<'a> Wants<'a> {
     ) -> Self {
         let Ok(Some(event)) = translate(chunk, op, namespaces, "") else { return Self::default() };
         let is_update = matches!(event.change, Change::Update { .. });
-        let ends_something = is_update || matches!(event.change, Change::Replace { .. } | Change::Delete { .. });
+        let ends_something =
+            is_update || matches!(event.change, Change::Replace { .. } | Change::Delete { .. });
         let wants_before = ends_something && settings.before == BeforeImages::Stored
             || is_update && settings.after == AfterImages::Stored;
         let wants_now = is_update && settings.after == AfterImages::Lookup;

@@ -8,7 +8,8 @@ use super::super::harness::Random;
 
 /// Names like sections of a diff, like indexes, and others.
 const NAMES: [&str; 20] = [
-    "a", "b", "c", "d", "i", "l", "s", "u", "v", "o", "0", "1", "2", "10", "u0", "s1", "diff", "\u{e9}", "x y", "-",
+    "a", "b", "c", "d", "i", "l", "s", "u", "v", "o", "0", "1", "2", "10", "u0", "s1", "diff", "\u{e9}",
+    "x y", "-",
 ];
 /// Names that only a pipeline can reach, since MongoDB 5.0.
 const ODD_NAMES: [&str; 6] = ["p.q", "$price", "", "a.0", "$v", "."];
@@ -211,7 +212,11 @@ impl Generator {
             1 => (doc! {}, "$[]", vec![]),
             _ => (doc! {}, "$[e]", vec![doc! { "e": { "$gte": 2 } }]),
         };
-        Update::Modifiers { also, update: doc! { "$set": { format!("{array}.{place}{below}"): value } }, filters }
+        Update::Modifiers {
+            also,
+            update: doc! { "$set": { format!("{array}.{place}{below}"): value } },
+            filters,
+        }
     }
 
     fn pipeline(&mut self, document: &Document) -> Vec<Document> {

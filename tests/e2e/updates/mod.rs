@@ -40,7 +40,8 @@ impl Fixture {
         let client = Client::with_options(options).unwrap();
         let coll = client.database("shop").collection("items");
         let odd = version != MongoVersion::V4_4;
-        let generator = Generator { random: Random::new(std::env::var("SEED").map_or(7, |s| s.parse().unwrap())), odd };
+        let generator =
+            Generator { random: Random::new(std::env::var("SEED").map_or(7, |s| s.parse().unwrap())), odd };
         let mut fixture = Self { client, coll, images: BTreeMap::new(), generator, _mongo: mongo };
         for id in 0..DOCUMENTS {
             let document = fixture.document(id);
@@ -105,7 +106,8 @@ impl Fixture {
     /// The entries of the oplog that update the documents.
     async fn updates(&self) -> Vec<Image> {
         let oplog = self.client.database("local").collection::<RawDocumentBuf>("oplog.rs");
-        let entries: Vec<_> = oplog.find(doc! { "op": "u", "ns": "shop.items" }).await.unwrap().try_collect().await.unwrap();
+        let entries: Vec<_> =
+            oplog.find(doc! { "op": "u", "ns": "shop.items" }).await.unwrap().try_collect().await.unwrap();
         entries.into_iter().map(RawDocumentBuf::into_bytes).collect()
     }
 }
@@ -157,9 +159,8 @@ async fn deltas_give_the_servers_documents(version: MongoVersion) {
             None => id_first(o, &mut Vec::new()).unwrap().as_bytes().to_vec(),
             Some(delta) => {
                 deltas += 1;
-                applied(before, &delta, Strictness::Strict).unwrap_or_else(|error| {
-                    panic!("{error}: {}\n{}", show(before), show(o.as_bytes()))
-                })
+                applied(before, &delta, Strictness::Strict)
+                    .unwrap_or_else(|error| panic!("{error}: {}\n{}", show(before), show(o.as_bytes())))
             }
         };
         // THEN each gives the document that the server said it was then; attempts that changed nothing have no entry
@@ -175,7 +176,10 @@ async fn deltas_give_the_servers_documents(version: MongoVersion) {
         assert_eq!(Some(last), fixture.images[&id].last(), "{id}");
     }
     eprintln!("{taken} taken, {deltas} deltas");
-    assert!(taken > UPDATES * 6 / 10 && deltas > UPDATES / 4, "{taken} updates were taken, {deltas} as deltas");
+    assert!(
+        taken > UPDATES * 6 / 10 && deltas > UPDATES / 4,
+        "{taken} updates were taken, {deltas} as deltas"
+    );
 }
 
 #[tokio::test]
