@@ -8,7 +8,7 @@ use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Client, Collection};
 use serde_json::{Value, json};
 
-use super::super::harness::{Connector, Installation, Random, client, majority_point};
+use super::super::harness::{Connector, Installation, Random, client, commit_everything, majority_point};
 use super::{DB, coll, config, events, metric};
 
 const LOOKUP: &str = "images.after = \"lookup\"\n";
@@ -184,19 +184,20 @@ async fn small_updates_of_large_documents_take_bounded_memory() {
         let some = (0..400).map(|id| doc! { "_id": part * 400 + id, "n": 0, "x": "x".repeat(20_000) });
         many.insert_many(some).await.unwrap();
     }
+    commit_everything(&client).await;
     let start = majority_point(&client).await;
     for all in [&large, &many] {
         all.update_many(doc! {}, doc! { "$set": { "n": 1 } }).await.unwrap();
     }
     // WHEN a connector looks them up
-    let installation = Installation::new(&config(&mongo, Some(start), LOOKUP));
+    let installation = Installation::new(&(config(&mongo, Some(start), LOOKUP) + "rotate_bytes = 0\n"));
     let connector = installation.run().await;
     let found = events(&connector, &installation, &client).await;
     // THEN all are there, and it never held more than a part of them
     assert_in_order(&found);
     let complete =
         |event: &Value| event["after"]["n"] == 1 && event["after"]["x"].as_str().unwrap().len() > 19_999;
-    assert_eq!(found.iter().filter(|event| complete(event)).count(), 4020);
+    assert_eq!((found.len(), found.iter().filter(|event| complete(event)).count()), (4020, 4020));
     let peak = connector.memory_kb("VmHWM") >> 10;
     assert!(peak < 140, "{peak} MB");
     assert!(metric(&connector, "image_bytes_fetched_total{sink=\"file\"}").await > 150e6);

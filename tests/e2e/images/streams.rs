@@ -27,18 +27,24 @@ async fn write(client: &Client, version: MongoVersion) {
         create_recording(client, version, name).await;
     }
     client.database(DB).create_collection("c").await.unwrap();
-    Workload::new(client, DB, 7).write(250).await;
+    Workload::new(client, DB, 7).write(400).await;
     updates(client, &mut Random::new(3)).await;
     retried(client).await;
     for size in [2, 7] {
         transaction(client, size).await;
     }
     large(client).await;
-    for name in ["dropped", "again", "renamed"] {
+    // In 6.0 a change stream of several collections looks documents up by the collection's name: in a new collection of that name, too,
+    // and not in one that was renamed. That is not imitated; see `other_documents_are_not_taken_for_it`.
+    let by_name = !matches!(version, MongoVersion::V4_4 | MongoVersion::V5_0);
+    for name in if by_name { &["dropped"][..] } else { &["dropped", "again", "renamed"] } {
         coll(client, name).insert_one(doc! { "_id": 1, "n": 0 }).await.unwrap();
         coll(client, name).update_one(doc! { "_id": 1 }, doc! { "$set": { "n": 1 } }).await.unwrap();
     }
     coll(client, "dropped").drop().await.unwrap();
+    if by_name {
+        return;
+    }
     coll(client, "again").drop().await.unwrap();
     coll(client, "again").insert_one(doc! { "_id": 1, "n": "of another collection" }).await.unwrap();
     let rename = doc! { "renameCollection": format!("{DB}.renamed"), "to": format!("{DB}.moved") };
@@ -195,7 +201,8 @@ async fn events_are_the_servers_own(version: MongoVersion, variants: &[Variant],
         }
         assert_eq!(ours.lines().count(), theirs.len(), "{variant:?}");
         let with = |what: &str| ours.lines().filter(|line| line.contains(what)).count();
-        assert!(theirs.len() > 500 && with("\"fullDocument\": {") > 100);
+        let counts = (theirs.len(), with("\"fullDocument\": {"));
+        assert!(counts.0 > 400 && counts.1 > 100, "{counts:?}");
         if variant.1 == "whenAvailable" {
             assert!(with("\"fullDocumentBeforeChange\": {") > 200);
         }
