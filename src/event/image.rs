@@ -68,7 +68,7 @@ impl NoImage {
     }
 }
 
-/// Which images events shall have.
+/// Which images events shall have. Each sink says so for itself: it reads the source on its own, and what one needs should not slow another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSettings {

@@ -1,6 +1,7 @@
 //! Images: the document before and behind a change, as the server has recorded it or as it is when looked up.
 
 mod lookup;
+mod members;
 mod privileges;
 mod recorded;
 mod streams;
