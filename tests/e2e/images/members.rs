@@ -30,7 +30,8 @@ async fn go_on(member: &Client) {
 #[tokio::test]
 async fn nothing_older_comes_from_a_member_that_lags() {
     // GIVEN a connector that reads from secondaries, now from this one, now from that one
-    let mongo = Mongo::builder().version(MongoVersion::V6_0_27).members(3).start().await.unwrap();
+    let mongo =
+        Mongo::builder().version(MongoVersion::V6_0_27).members(3).keyfile_auth(true).start().await.unwrap();
     let client = client(&mongo).await;
     let uri = mongo.uri() + "&readPreference=secondary&localThresholdMS=10000";
     let sink = "[sinks.file]\ntype = \"file\"\npath = \"events\"\nimages.after = \"lookup\"\n";
