@@ -180,10 +180,12 @@ impl<'d> Applier<'d> {
             }
         }
         array.copy_to(length.unwrap_or(usize::MAX), out)?;
-        match length {
-            Some(length) => array.pad_to(length, &mut self.rules, out),
-            None => Ok(()),
+        if let Some(length) = length.filter(|length| *length > array.next()) {
+            // A pipeline that makes an array longer is logged with the elements that it adds.
+            self.rules.mismatch(array.name(), MISSING)?;
+            array.pad_to(length, &mut self.rules, out)?;
         }
+        Ok(())
     }
 
     /// Everything from some byte on is new; it may become longer or shorter. Only buckets of time series have such patches.
@@ -207,7 +209,7 @@ impl<'d> Applier<'d> {
             return self.rules.append_null(out, name);
         };
         self.rules.grow(name.len() + data.len())?;
-        out.append_binary(name, subtype, &[kept, data].concat());
+        out.append_binary_of_two(name, subtype, kept, data);
         Ok(())
     }
 }

@@ -136,7 +136,7 @@ impl<'d> Applier<'d> {
         check_depth(depth)?;
         let level = self.collect(branch)?;
         // Nothing is looked up in this level, so its order is free.
-        self.fields.of(&level).sort_unstable_by_key(|field| index(field.name));
+        self.fields.of(&level).sort_unstable_by_key(|field| (index(field.name), field.change.order));
         // Up to the last element that is made the array has elements, whatever was done first.
         let last = level.clone().rev().find(|at| self.creates(&self.fields.get(*at).change.step));
         let mut array = Elements::new(before);
@@ -147,6 +147,9 @@ impl<'d> Applier<'d> {
                 self.rules.mismatch(name, "is a name, but in an array")?;
                 continue;
             };
+            if self.is_set_next(at, index, &level) {
+                continue;
+            }
             if index < array.next() {
                 return Err(malformed("update: an element is changed twice").into());
             }
@@ -166,6 +169,14 @@ impl<'d> Applier<'d> {
         array.copy_to(usize::MAX, out)?;
         self.fields.leave(&level);
         Ok(())
+    }
+
+    /// Whether the element is set once more: `01` is the same one as `1`, to the server as well.
+    fn is_set_next(&self, at: usize, index_here: usize, level: &Range<usize>) -> bool {
+        let next = Some(at + 1).filter(|next| level.contains(next)).map(|next| self.fields.get(next));
+        next.is_some_and(|next| {
+            index(next.name) == Some(index_here) && matches!(next.change.step, Step::Set(_))
+        })
     }
 
     /// A field or element that is there and has to change within.
