@@ -166,7 +166,11 @@ impl<V: DeltaVisitor> Walk<'_, V> {
     }
 
     fn nested(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
-        if is_of_array(diff)? { self.array(diff, here, depth) } else { self.document(diff, Some(here), depth) }
+        if is_of_array(diff)? {
+            self.array(diff, here, depth)
+        } else {
+            self.document(diff, Some(here), depth)
+        }
     }
 
     fn array(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {

@@ -58,10 +58,7 @@ fn document(image: &[u8], id: i32, generator: &mut Generator) -> Image {
 }
 
 /// Inserts the documents, applies the deltas to them, and reads them.
-async fn apply_on_server(
-    server: &Server,
-    pairs: &BTreeMap<i32, (Image, Delta<'_>)>,
-) -> BTreeMap<i32, Image> {
+async fn apply_on_server(server: &Server, pairs: &BTreeMap<i32, (Image, Delta<'_>)>) -> BTreeMap<i32, Image> {
     let mut operations = RawArrayBuf::new();
     let raw = |bytes: &[u8]| RawDocumentBuf::from_bytes(bytes.to_vec()).unwrap();
     server.db.collection::<Document>("foreign").insert_one(doc! { "_id": -1 }).await.ok();

@@ -99,7 +99,11 @@ impl Generator {
         let depth = 1 + self.random.below(90);
         (0..depth).fold(doc! { "x": self.value(1) }, |below, _| {
             let name = self.pick(&["d", "s", "0"]);
-            if self.one_in(4) { doc! { "b": 1, name: [below] } } else { doc! { name: below, "c": 2 } }
+            if self.one_in(4) {
+                doc! { "b": 1, name: [below] }
+            } else {
+                doc! { name: below, "c": 2 }
+            }
         })
     }
 

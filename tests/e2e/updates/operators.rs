@@ -74,20 +74,27 @@ impl Generator {
         // No path may be within another one.
         let mut paths: Vec<String> = vec!["_id.".to_owned()];
         for _ in 0..=self.random.below(5) {
-            let path = self.path(document) + ".";
-            if paths.iter().any(|other| path.starts_with(other) || other.starts_with(&path)) {
+            let name = self.path(document);
+            let (operator, argument) = self.operator(document, &name);
+            let also = if operator == "$rename" { argument.as_str() } else { None };
+            let new: Vec<String> =
+                [Some(name.as_str()), also].into_iter().flatten().map(|name| self.own(name)).collect();
+            let overlaps =
+                |path: &String| paths.iter().any(|other| path.starts_with(other) || other.starts_with(path));
+            if new.iter().any(overlaps) {
                 continue;
-            }
-            let name = &path[..path.len() - 1];
-            let (operator, argument) = self.operator(document, name);
-            if operator == "$rename" {
-                paths.push(format!("{}.", argument.as_str().unwrap()));
             }
             let of_operator = update.entry(operator.to_owned()).or_insert_with(|| Bson::Document(doc! {}));
             of_operator.as_document_mut().unwrap().insert(name, argument);
-            paths.push(path);
+            paths.extend(new);
         }
         update
+    }
+
+    /// The path as it is compared with others. A server from 5.0 on that is told to set `a.1` and `a.01`, both, ends with a failed invariant.
+    fn own(&self, path: &str) -> String {
+        let name = |name: &str| if self.odd && name == "01" { "1".to_owned() } else { name.to_owned() };
+        path.split('.').map(|part| name(part) + ".").collect()
     }
 
     fn operator(&mut self, document: &Document, path: &str) -> (&'static str, Bson) {
