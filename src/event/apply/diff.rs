@@ -9,7 +9,8 @@ use crate::event::diff::{
 };
 
 pub(super) fn apply(rules: Rules, before: RawDoc<'_>, diff: RawDoc<'_>, out: &mut DocWriter<'_>) -> Applied {
-    Applier { rules, fields: Fields::new() }.document(before, diff, 0, out)
+    let is_of_bucket = diff.get("scontrol").is_some() && diff.get("sdata").is_some();
+    Applier { rules, fields: Fields::new(), is_of_bucket }.document(before, diff, 0, out)
 }
 
 /// What becomes of a field.
@@ -28,6 +29,9 @@ enum Change<'d> {
 struct Applier<'d> {
     rules: Rules,
     fields: Fields<'d, Change<'d>>,
+    /// Whether it looks like a measurement on its way into a time series' bucket. There MongoDB 5.0 logs also fields as updated that are
+    /// new; with other documents that shows that something has been missed.
+    is_of_bucket: bool,
 }
 
 impl<'d> Applier<'d> {
@@ -62,7 +66,9 @@ impl<'d> Applier<'d> {
                 Change::Insert(value) => self.rules.append(out, name, value)?,
                 _ if met => {}
                 Change::Update(value) => {
-                    self.rules.mismatch(name, MISSING)?;
+                    if !self.is_of_bucket {
+                        self.rules.mismatch(name, MISSING)?;
+                    }
                     self.rules.append(out, name, value)?;
                 }
                 Change::Delete | Change::Splice(_) | Change::Nested(_) => {

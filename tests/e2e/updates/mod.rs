@@ -2,6 +2,7 @@
 //!
 //! `UPDATES_SEED` chooses other updates, `UPDATES` how many.
 
+mod buckets;
 mod foreign;
 mod generate;
 mod operators;
@@ -19,16 +20,20 @@ use mongodb::bson::{Bson, Document};
 use generate::Generator;
 use server::{Image, Server};
 
-/// What happened to each document, by `_id`.
-type History<'a> = BTreeMap<i32, Vec<Change<'a>>>;
-/// What each document was, after each of these.
-type States = BTreeMap<i32, Vec<Image>>;
+/// A document's identifier, as bytes.
+type Id = Vec<u8>;
+/// What happened to each document.
+type History<'a> = BTreeMap<Id, Vec<Change<'a>>>;
+/// What each document was, one image after the other.
+type Images = BTreeMap<Id, Vec<Image>>;
 
-fn history<'a>(chunks: &'a [Chunk], namespaces: &Namespaces) -> History<'a> {
+/// What the oplog tells of one collection.
+fn history<'a>(chunks: &'a [Chunk], collection: &str) -> History<'a> {
+    let namespaces = Namespaces::parse(&[collection.to_owned()], &[]).unwrap();
     let mut history = History::new();
     for (chunk, op) in chunks.iter().flat_map(|chunk| chunk.ops.iter().map(move |op| (chunk, op))) {
-        let event = translate(chunk, op, namespaces, "rs0").expect("understood");
-        let id = event.and_then(|event| event.change.key()?.id()?.as_i32());
+        let event = translate(chunk, op, &namespaces, "rs0").expect("understood");
+        let id = event.and_then(|event| Some(event.change.key()?.id()?.as_bytes().to_vec()));
         if let (Some(event), Some(id)) = (event, id) {
             history.entry(id).or_default().push(event.change);
         }
@@ -57,24 +62,28 @@ fn show(document: &[u8]) -> String {
     Document::from_reader(document).map_or_else(|error| error.to_string(), |document| format!("{document}"))
 }
 
-fn show_change(change: &Change<'_>) -> String {
-    match change {
-        Change::Update { delta: Delta::Diff(diff), .. } => show(diff.as_bytes()),
-        Change::Update { delta: Delta::Modifiers { set, unset }, .. } => {
+fn show_delta(delta: &Delta<'_>) -> String {
+    match delta {
+        Delta::Diff(diff) => show(diff.as_bytes()),
+        Delta::Modifiers { set, unset } => {
             let text = |part: &Option<RawDoc<'_>>| part.map(|part| show(part.as_bytes()));
             format!("$set {:?} $unset {:?}", text(set), text(unset))
         }
-        other => other.name().to_owned(),
     }
 }
 
-/// Applies each change strictly, and finds the result among what the server said. Attempts that changed nothing have no entry.
-fn replayed(history: &History<'_>, images: &BTreeMap<i32, Vec<Image>>) -> States {
-    let mut states = States::new();
+fn show_change(change: &Change<'_>) -> String {
+    delta(change).map_or_else(|| change.name().to_owned(), |delta| show_delta(&delta))
+}
+
+/// Applies each change strictly, and finds the result among what the server said. Attempts that changed nothing have no entry. Gives what
+/// each document was after each change.
+fn replayed(history: &History<'_>, images: &Images) -> Images {
+    let mut states = Images::new();
     for (id, changes) in history {
         let images = &images[id];
         let mut at = 0;
-        let states = states.entry(*id).or_default();
+        let states = states.entry(id.clone()).or_default();
         for change in changes {
             let before = states.last().cloned().unwrap_or_default();
             let after = changed(&before, change, Strictness::Strict)
@@ -88,24 +97,26 @@ fn replayed(history: &History<'_>, images: &BTreeMap<i32, Vec<Image>>) -> States
             at = next + 1;
             states.push(after);
         }
-        assert_eq!(states.last(), images.last(), "{id}");
+        assert_eq!(states.last(), images.last(), "{id:?}");
     }
     assert_eq!(states.len(), images.len());
     states
 }
 
 /// A delta that has been applied changes nothing when it is applied again.
-fn again_changes_nothing(history: &History<'_>, states: &States) {
-    for (change, after) in history.iter().flat_map(|(id, changes)| changes.iter().zip(&states[id])) {
-        let again = changed(after, change, Strictness::Lenient);
-        assert_eq!(again.as_ref(), Ok(after), "{}\n{}", show(after), show_change(change));
+fn again_changes_nothing(history: &History<'_>, states: &Images) {
+    for (id, changes) in history.iter().filter(|(id, _)| !has_had_a_field_twice(&states[*id])) {
+        for (change, after) in changes.iter().zip(&states[id]) {
+            let again = changed(after, change, Strictness::Lenient);
+            assert!(again.as_ref() == Ok(after), "{}\n{}", show(after), show_change(change));
+        }
     }
 }
 
 /// Older changes of a document and all that follow them end in what it is, as when a server copies a collection that is being written to.
 /// With `$v: 1` that is not so of the order of fields.
-fn older_changes_converge(history: &History<'_>, states: &States, generator: &mut Generator) {
-    for (id, changes) in history {
+fn older_changes_converge(history: &History<'_>, states: &Images, generator: &mut Generator) {
+    for (id, changes) in history.iter().filter(|(id, _)| !has_had_a_field_twice(&states[*id])) {
         let states = &states[id];
         let last = states.last().unwrap();
         for _ in 0..6 {
@@ -117,10 +128,18 @@ fn older_changes_converge(history: &History<'_>, states: &States, generator: &mu
             if generator.odd {
                 assert!(end == *last, "{first} {newer}\n{}\n{}", show(&end), show(last));
             } else {
-                assert_eq!(sorted(&end), sorted(last), "{first} {newer}");
+                assert!(sorted(&end) == sorted(last), "{first} {newer}\n{}\n{}", show(&end), show(last));
             }
         }
     }
+}
+
+/// Of two fields of one name an `$unset` removes the first one, each time that it is done.
+fn has_had_a_field_twice(states: &[Image]) -> bool {
+    states.iter().any(|state| {
+        let names = RawDoc::new(state).unwrap().iter().map(|element| element.unwrap().name);
+        names.filter(|name| *name == b"b").count() > 1
+    })
 }
 
 /// The document with its fields in the order of their names.
@@ -154,10 +173,9 @@ async fn deltas_give_the_servers_documents(version: MongoVersion) {
     }
     // WHEN the oplog's changes are applied, one after the other
     let chunks = server.oplog().await;
-    let namespaces = Namespaces::parse(&["shop.items".to_owned()], &[]).unwrap();
-    let history = history(&chunks, &namespaces);
+    let history = history(&chunks, "shop.items");
     // THEN each gives the document that the server said it was then
-    let states = replayed(&history, &server.images);
+    let states = replayed(&history, &server.by_id());
     again_changes_nothing(&history, &states);
     older_changes_converge(&history, &states, &mut server.generator);
     let changes: usize = history.values().map(Vec::len).sum();

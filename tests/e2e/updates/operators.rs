@@ -1,5 +1,7 @@
 //! Random updates: every operator, positional paths, pipelines, replacements.
 
+use std::collections::BTreeMap;
+
 use mongodb::bson::{Array, Bson, Document, RawBson, doc};
 
 use super::generate::{ARRAYS, DEEP, Generator, NAMES, ODD_NAMES};
@@ -32,6 +34,34 @@ impl Generator {
 
     pub(super) fn replacement(&mut self, id: i32) -> Update {
         Update { u: RawBson::Document(self.stored(id)), ..Update::plain(doc! {}) }
+    }
+
+    /// `$set` and `$unset` as a client may give them to an `applyOps`; in the order in which servers up to 4.4 log them, or against any order.
+    pub(super) fn by_hand(&mut self, document: &Document) -> Document {
+        let mut paths = BTreeMap::new();
+        for _ in 0..=self.random.below(6) {
+            let path = self.path(document);
+            let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+            let overlaps = |other: &Vec<String>| names.starts_with(other) || other.starts_with(&names);
+            let is_taken =
+                names[0] != "_id" && names.iter().all(|name| NAMES.contains(&name.as_str()) && name != "01");
+            if is_taken && !paths.keys().any(overlaps) {
+                paths.insert(names, path);
+            }
+        }
+        let mut paths: Vec<String> = paths.into_values().collect();
+        if self.odd {
+            paths.reverse();
+        }
+        let (mut set, mut unset) = (doc! {}, doc! {});
+        for path in paths {
+            if self.one_in(4) {
+                unset.insert(path, true);
+            } else {
+                set.insert(path, self.value(1));
+            }
+        }
+        doc! { "$set": set, "$unset": unset }
     }
 
     /// A path that is there, as a rule.
@@ -78,7 +108,7 @@ impl Generator {
             let (operator, argument) = self.operator(document, &name);
             let also = if operator == "$rename" { argument.as_str() } else { None };
             let new: Vec<String> =
-                [Some(name.as_str()), also].into_iter().flatten().map(|name| self.own(name)).collect();
+                [Some(name.as_str()), also].into_iter().flatten().map(Self::compared).collect();
             let overlaps =
                 |path: &String| paths.iter().any(|other| path.starts_with(other) || other.starts_with(path));
             if new.iter().any(overlaps) {
@@ -91,10 +121,9 @@ impl Generator {
         update
     }
 
-    /// The path as it is compared with others. A server from 5.0 on that is told to set `a.1` and `a.01`, both, ends with a failed invariant.
-    fn own(&self, path: &str) -> String {
-        let name = |name: &str| if self.odd && name == "01" { "1".to_owned() } else { name.to_owned() };
-        path.split('.').map(|part| name(part) + ".").collect()
+    /// The path as it is compared with others. A server from 5.0 on ends with a failed invariant when it has to change both `a.1` and `a.01`.
+    fn compared(path: &str) -> String {
+        path.split('.').map(|name| (if name == "01" { "1" } else { name }).to_owned() + ".").collect()
     }
 
     fn operator(&mut self, document: &Document, path: &str) -> (&'static str, Bson) {

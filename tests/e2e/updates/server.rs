@@ -12,6 +12,7 @@ use mongodb::error::Result;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, ClientSession, Collection, Database};
 
+use super::Images;
 use super::generate::Generator;
 use super::operators::Update;
 
@@ -179,6 +180,11 @@ impl Server {
         for (id, image) in looked {
             self.images.entry(id).or_default().push(image);
         }
+    }
+
+    /// The images by the bytes of the identifier.
+    pub(super) fn by_id(&self) -> Images {
+        self.images.iter().map(|(id, images)| (id.to_le_bytes().to_vec(), images.clone())).collect()
     }
 
     /// All operations that the oplog holds.
