@@ -5,6 +5,8 @@ mod diff;
 mod fields;
 mod modifiers;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use super::Delta;

@@ -140,12 +140,11 @@ impl<'d> Applier<'d> {
         let level = self.collect(branch)?;
         // Nothing is looked up in this level, so its order is free.
         self.fields.of(&level).sort_unstable_by_key(|field| (index(field.name), field.name));
-        // Up to the last element that is made the array has elements, whatever was done first.
-        let last = level.clone().rev().find(|at| self.creates(&self.fields.get(*at).change.step));
+        let last = self.find_padded(&level);
         let mut array = Elements::new(before);
         for at in level.clone() {
             let field = self.fields.get(at);
-            let (name, step) = (field.name, field.change.step.clone());
+            let (name, step, padded) = (field.name, field.change.step.clone(), field.met);
             let Some(index) = index(name) else {
                 self.rules.mismatch(name, "is a name, but in an array")?;
                 continue;
@@ -163,7 +162,7 @@ impl<'d> Applier<'d> {
             }
             array.pad_to(index, &mut self.rules, out)?;
             match (step, array.take()?) {
-                (step, (name, None)) if !self.creates(&step) => {
+                (step, (name, None)) if padded && !matches!(step, Step::Set(_)) || !self.creates(&step) => {
                     self.rules.mismatch(name, MISSING)?;
                     self.rules.append_null(out, name)?;
                 }
@@ -176,6 +175,23 @@ impl<'d> Applier<'d> {
         array.copy_to(usize::MAX, out)?;
         self.fields.leave(&level);
         Ok(())
+    }
+
+    /// Says which change makes the array's last element, if any does. All elements before that are there afterwards; they are there for a
+    /// change already, as null, if one before it has made an element behind them.
+    fn find_padded(&mut self, level: &Range<usize>) -> Option<usize> {
+        let (mut last, mut earliest) = (None, usize::MAX);
+        for at in level.clone().rev() {
+            let Change { order, step } = self.fields.get(at).change.clone();
+            if earliest < order {
+                self.fields.meet(at);
+            }
+            if self.creates(&step) {
+                last = last.or(Some(at));
+                earliest = earliest.min(order);
+            }
+        }
+        last
     }
 
     /// Whether the next change is one of the same element as a whole: `01` is the same as `1`, to the server as well.
