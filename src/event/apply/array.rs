@@ -22,6 +22,11 @@ impl<'a> Elements<'a> {
         self.next
     }
 
+    /// The name under which something is written next.
+    pub(super) fn name(&mut self) -> &[u8] {
+        self.digits.format(self.next).as_bytes()
+    }
+
     /// Whether there is no more element.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.before.peek().is_none()

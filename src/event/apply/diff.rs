@@ -9,7 +9,8 @@ use crate::event::diff::{
 };
 
 pub(super) fn apply(rules: Rules, before: RawDoc<'_>, diff: RawDoc<'_>, out: &mut DocWriter<'_>) -> Applied {
-    Applier { rules, fields: Fields::new() }.document(before, diff, 0, out)
+    let is_of_bucket = diff.get("scontrol").is_some() && diff.get("sdata").is_some();
+    Applier { rules, fields: Fields::new(), is_of_bucket }.document(before, diff, 0, out)
 }
 
 /// What becomes of a field.
@@ -28,6 +29,9 @@ enum Change<'d> {
 struct Applier<'d> {
     rules: Rules,
     fields: Fields<'d, Change<'d>>,
+    /// Whether it looks like a measurement on its way into a time series' bucket. There MongoDB 5.0 logs also fields as updated that are
+    /// new; with other documents that shows that something has been missed.
+    is_of_bucket: bool,
 }
 
 impl<'d> Applier<'d> {
@@ -62,7 +66,9 @@ impl<'d> Applier<'d> {
                 Change::Insert(value) => self.rules.append(out, name, value)?,
                 _ if met => {}
                 Change::Update(value) => {
-                    self.rules.mismatch(name, MISSING)?;
+                    if !self.is_of_bucket {
+                        self.rules.mismatch(name, MISSING)?;
+                    }
                     self.rules.append(out, name, value)?;
                 }
                 Change::Delete | Change::Splice(_) | Change::Nested(_) => {
@@ -180,10 +186,12 @@ impl<'d> Applier<'d> {
             }
         }
         array.copy_to(length.unwrap_or(usize::MAX), out)?;
-        match length {
-            Some(length) => array.pad_to(length, &mut self.rules, out),
-            None => Ok(()),
+        if let Some(length) = length.filter(|length| *length > array.next()) {
+            // A pipeline that makes an array longer is logged with the elements that it adds.
+            self.rules.mismatch(array.name(), MISSING)?;
+            array.pad_to(length, &mut self.rules, out)?;
         }
+        Ok(())
     }
 
     /// Everything from some byte on is new; it may become longer or shorter. Only buckets of time series have such patches.
@@ -207,7 +215,7 @@ impl<'d> Applier<'d> {
             return self.rules.append_null(out, name);
         };
         self.rules.grow(name.len() + data.len())?;
-        out.append_binary(name, subtype, &[kept, data].concat());
+        out.append_binary_of_two(name, subtype, kept, data);
         Ok(())
     }
 }

@@ -5,6 +5,8 @@ mod diff;
 mod fields;
 mod modifiers;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use super::Delta;
@@ -57,6 +59,9 @@ type Applied = Result<(), NotApplicable>;
 /// The post-image begins with the `_id`, as the server stores it.
 pub fn apply(before: RawDoc<'_>, delta: &Delta<'_>, mode: Strictness, out: &mut Vec<u8>) -> Applied {
     let (start, mut reordered) = (out.len(), Vec::new());
+    if before.as_bytes().len() > SIZE_MAX {
+        return Err(malformed("update: the document is larger than any that a server stores").into());
+    }
     let before = id_first(before, &mut reordered)?;
     out.reserve(before.as_bytes().len() + 64);
     let rules = Rules { mode, grown: 0 };
@@ -67,10 +72,12 @@ pub fn apply(before: RawDoc<'_>, delta: &Delta<'_>, mode: Strictness, out: &mut 
     };
     if applied.is_ok() {
         image.finish();
-    } else {
-        out.truncate(start);
+        if out.len() - start <= SIZE_MAX {
+            return applied;
+        }
     }
-    applied
+    out.truncate(start);
+    applied.and(Err(too_large()))
 }
 
 /// The document with its `_id` in front, if it has one: so the server stores it, though a replacement is logged with the `_id` where the
@@ -93,13 +100,18 @@ pub fn id_first<'a>(document: RawDoc<'a>, buffer: &'a mut Vec<u8>) -> Result<Raw
     RawDoc::new(buffer)
 }
 
-/// What an update adds to a document at most. Servers build nothing larger; what asks for more is damaged, or means harm: an index
-/// of a thousand million is padded with as many nulls.
-const GROWTH_MAX: usize = 64 << 20;
+/// The size of a document within a server: the limit for its users, 16 MiB, and some more for the server's own fields. An update that asks
+/// for more is damaged, or means harm: an index of a thousand million would be padded with as many nulls.
+const SIZE_MAX: usize = (16 << 20) + (16 << 10);
+
+fn too_large() -> NotApplicable {
+    malformed("update: the document would be larger than any that a server stores").into()
+}
 
 /// What both encodings have in common.
 struct Rules {
     mode: Strictness,
+    /// Bytes that did not come from the document. They all end up in the post-image, so they are bounded by its size.
     grown: usize,
 }
 
@@ -129,10 +141,7 @@ impl Rules {
 
     fn grow(&mut self, bytes: usize) -> Applied {
         self.grown += bytes + 2;
-        if self.grown > GROWTH_MAX {
-            return Err(malformed("update: the document would grow beyond any limit").into());
-        }
-        Ok(())
+        if self.grown > SIZE_MAX { Err(too_large()) } else { Ok(()) }
     }
 }
 

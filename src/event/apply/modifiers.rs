@@ -58,10 +58,13 @@ fn by_name(one: &[u8], other: &[u8]) -> Ordering {
     one.iter().map(sign).cmp(other.iter().map(sign))
 }
 
-/// The same, with numbers as numbers: the order since MongoDB 5.0.
+/// The same, with numbers as numbers: the order since MongoDB 5.0. (There `1x` stands between `1` and `2`, here behind both.)
 fn by_number_or_name(one: &[u8], other: &[u8]) -> Ordering {
-    fn names(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-        path.split(|sign| *sign == b'.').map(|name| (index(name).unwrap_or(usize::MAX), name))
+    fn names(path: &[u8]) -> impl Iterator<Item = (&[u8], Option<usize>)> {
+        path.split(|sign| *sign == b'.').map(|name| match index(name) {
+            Some(number) => (&b"0"[..], Some(number)),
+            None => (name, None),
+        })
     }
     names(one).cmp(names(other))
 }
@@ -136,17 +139,19 @@ impl<'d> Applier<'d> {
         check_depth(depth)?;
         let level = self.collect(branch)?;
         // Nothing is looked up in this level, so its order is free.
-        self.fields.of(&level).sort_unstable_by_key(|field| index(field.name));
-        // Up to the last element that is made the array has elements, whatever was done first.
-        let last = level.clone().rev().find(|at| self.creates(&self.fields.get(*at).change.step));
+        self.fields.of(&level).sort_unstable_by_key(|field| (index(field.name), field.name));
+        let last = self.find_padded(&level);
         let mut array = Elements::new(before);
         for at in level.clone() {
             let field = self.fields.get(at);
-            let (name, step) = (field.name, field.change.step.clone());
+            let (name, step, padded) = (field.name, field.change.step.clone(), field.met);
             let Some(index) = index(name) else {
                 self.rules.mismatch(name, "is a name, but in an array")?;
                 continue;
             };
+            if self.is_overwritten(at, &level) {
+                continue;
+            }
             if index < array.next() {
                 return Err(malformed("update: an element is changed twice").into());
             }
@@ -157,6 +162,10 @@ impl<'d> Applier<'d> {
             }
             array.pad_to(index, &mut self.rules, out)?;
             match (step, array.take()?) {
+                (step, (name, None)) if padded && !matches!(step, Step::Set(_)) || !self.creates(&step) => {
+                    self.rules.mismatch(name, MISSING)?;
+                    self.rules.append_null(out, name)?;
+                }
                 (Step::Unset, (name, _)) => self.rules.append_null(out, name)?,
                 (Step::Set(value), (name, _)) => self.rules.append(out, name, value)?,
                 (Step::Below(branch), (name, Some(value))) => self.below(name, value, &branch, depth, out)?,
@@ -166,6 +175,31 @@ impl<'d> Applier<'d> {
         array.copy_to(usize::MAX, out)?;
         self.fields.leave(&level);
         Ok(())
+    }
+
+    /// Says which change makes the array's last element, if any does. All elements before that are there afterwards; they are there for a
+    /// change already, as null, if one before it has made an element behind them.
+    fn find_padded(&mut self, level: &Range<usize>) -> Option<usize> {
+        let (mut last, mut earliest) = (None, usize::MAX);
+        for at in level.clone().rev() {
+            let Change { order, step } = self.fields.get(at).change.clone();
+            if earliest < order {
+                self.fields.meet(at);
+            }
+            if self.creates(&step) {
+                last = last.or(Some(at));
+                earliest = earliest.min(order);
+            }
+        }
+        last
+    }
+
+    /// Whether the next change is one of the same element as a whole: `01` is the same as `1`, to the server as well.
+    fn is_overwritten(&self, at: usize, level: &Range<usize>) -> bool {
+        level.contains(&(at + 1)) && {
+            let (field, next) = (self.fields.get(at), self.fields.get(at + 1));
+            index(field.name) == index(next.name) && !matches!(next.change.step, Step::Below(_))
+        }
     }
 
     /// A field or element that is there and has to change within.
