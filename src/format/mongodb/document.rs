@@ -17,12 +17,10 @@ const BEFORE: &[u8] = b"fullDocumentBeforeChange";
 pub(super) struct Shape {
     /// `showExpandedEvents`.
     expanded: bool,
-    /// Since 6.0.
-    wall_time: bool,
+    /// Since 6.0 there is the wall clock, and the document before a change is the last field, and null where there is none.
+    since_6_0: bool,
     /// Since 6.1, with expanded events.
     disambiguated: bool,
-    /// Since 6.0 the document before a change is the last field, and null where there is none.
-    before_last: bool,
     token: TokenVersion,
 }
 
@@ -30,9 +28,8 @@ impl Shape {
     pub(super) fn of(Options { expanded_events, server }: Options) -> Self {
         Self {
             expanded: expanded_events,
-            wall_time: server >= (6, 0),
+            since_6_0: server >= (6, 0),
             disambiguated: expanded_events && server >= (6, 1),
-            before_last: server >= (6, 0),
             token: if server >= (7, 0) { TokenVersion::V2 } else { TokenVersion::V1 },
         }
     }
@@ -71,7 +68,7 @@ impl Shape {
         if let (true, Some(id)) = (self.expanded, event.own_collection_id()) {
             doc.append_binary(b"collectionUUID", BINARY_UUID, &id);
         }
-        if let (true, Some(ms)) = (self.wall_time, event.wall_ms) {
+        if let (true, Some(ms)) = (self.since_6_0, event.wall_ms) {
             doc.append_date(b"wallTime", ms);
         }
         if let Change::Insert { after, .. } | Change::Replace { after, .. } = event.change {
@@ -81,7 +78,7 @@ impl Shape {
             image(&mut doc, b"fullDocument", after);
         }
         // Before 6.0 the field stands here, and is missing where a collection records nothing.
-        if let (false, Some(before)) = (self.before_last, event.images.before)
+        if let (false, Some(before)) = (self.since_6_0, event.images.before)
             && before != Image::Missing(NoImage::NotRecorded)
         {
             image(&mut doc, BEFORE, before);
@@ -101,7 +98,7 @@ impl Shape {
             Change::Command(command) if self.expanded => description(&mut doc, command)?,
             _ => {}
         }
-        if let (true, Some(before)) = (self.before_last, event.images.before) {
+        if let (true, Some(before)) = (self.since_6_0, event.images.before) {
             image(&mut doc, BEFORE, before);
         }
         doc.finish();

@@ -396,7 +396,9 @@ fn in_a_transaction_of_several_entries_it_is_the_place_of_the_operation() {
     };
     let entries = [apply_ops(1, 0, r#", "partialTxn": true"#), apply_ops(4, 1, r#", "count": 4"#)];
     let mut pieces = Pieces::default();
-    entries.iter().for_each(|entry| pieces.note(&Bytes::from(entry.clone())));
+    for entry in &entries {
+        pieces.note(&Bytes::from(entry.clone()));
+    }
     let Some(Cut::Chain(chain)) = cut(&entries).pop() else { panic!("no chain") };
     let chunks = pieces.resolve(*chain).unwrap();
     let records =
