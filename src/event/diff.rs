@@ -4,7 +4,7 @@
 //! this order, `d` (deleted fields), `u` (updated), `i` (inserted), `b` (patched binary data) and any number of `s<field>` (nested
 //! diffs); an array diff starts with `a: true`, then `l` (new length), `u<index>` and `s<index>`.
 
-use crate::bson::{DEPTH_MAX, Iter, Malformed, RawDoc, RawValue};
+use crate::bson::{DEPTH_MAX, Element, Iter, Malformed, RawDoc, RawValue};
 
 /// What an update changed.
 #[derive(Clone, Copy, Debug)]
@@ -205,43 +205,34 @@ impl<V: DeltaVisitor> Walk<'_, V> {
         Ok(())
     }
 
-    /// A nested diff is one of an array if its first name is `a`: a document diff has no such section.
     fn nested(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
-        match diff.iter().next() {
-            Some(Ok(first)) if first.name == b"a" => {
-                if first.value.as_bool() != Some(true) {
-                    return Err(malformed("update diff: `a` is not true"));
-                }
-                self.array(diff, here, depth)
-            }
-            _ => self.document(diff, Some(here), depth),
+        if is_of_array(diff)? {
+            self.array(diff, here, depth)
+        } else {
+            self.document(diff, Some(here), depth)
         }
     }
 
     fn array(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
         for (number, element) in diff.iter().enumerate().skip(1) {
-            let element = element?;
-            match element.name {
-                b"l" if number == 1 => {
-                    let size = element.value.as_i32().ok_or(malformed("update diff: `l` is not an int32"))?;
+            match ArrayPart::of(number, element?)? {
+                ArrayPart::Length(size) => {
                     self.visitor.truncated(self.path, size);
                     self.told(here);
                 }
-                [b'u', index @ ..] if is_index(index) => {
+                ArrayPart::Updated(index, value) => {
                     self.below(Some(here), Component::Index(index), |walk, here| {
-                        walk.visitor.updated(walk.path, element.value)?;
+                        walk.visitor.updated(walk.path, value)?;
                         walk.told(here);
                         Ok(())
                     })?;
                 }
-                [b's', index @ ..] if is_index(index) => {
-                    let nested = section_doc(element.value)?;
+                ArrayPart::Nested(index, nested) => {
                     self.below(Some(here), Component::Index(index), |walk, here| {
                         walk.nested(nested, here, depth + 1)
                     })?;
                 }
-                _ => return Err(malformed("update diff: unknown part of an array")),
             }
         }
         Ok(())
@@ -274,19 +265,59 @@ impl<V: DeltaVisitor> Walk<'_, V> {
     }
 }
 
-fn section_doc(value: RawValue<'_>) -> Result<RawDoc<'_>, Malformed> {
+/// One part of an array diff, behind its `a: true`.
+pub(super) enum ArrayPart<'a> {
+    /// The array's new length; only the first part may be one.
+    Length(i32),
+    /// An index, in digits, and its new value.
+    Updated(&'a [u8], RawValue<'a>),
+    /// An index, in digits, and the diff of what is there.
+    Nested(&'a [u8], RawDoc<'a>),
+}
+
+impl<'a> ArrayPart<'a> {
+    /// The part in that place of the array diff.
+    pub(super) fn of(number: usize, element: Element<'a>) -> Result<Self, Malformed> {
+        match element.name {
+            b"l" if number == 1 => {
+                element.value.as_i32().map(Self::Length).ok_or(malformed("update diff: `l` is not an int32"))
+            }
+            [b'u', index @ ..] if is_index(index) => Ok(Self::Updated(index, element.value)),
+            [b's', index @ ..] if is_index(index) => Ok(Self::Nested(index, section_doc(element.value)?)),
+            _ => Err(malformed("update diff: unknown part of an array")),
+        }
+    }
+}
+
+/// A nested diff is one of an array if its first name is `a`: a document diff has no such section.
+pub(super) fn is_of_array(diff: RawDoc<'_>) -> Result<bool, Malformed> {
+    match diff.iter().next() {
+        Some(Ok(first)) if first.name == b"a" => match first.value.as_bool() {
+            Some(true) => Ok(true),
+            _ => Err(malformed("update diff: `a` is not true")),
+        },
+        _ => Ok(false),
+    }
+}
+
+/// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
+pub(super) fn check_sections(diff: RawDoc<'_>) -> Result<(), Malformed> {
+    Sections::of(diff).map(|_| ())
+}
+
+pub(super) fn section_doc(value: RawValue<'_>) -> Result<RawDoc<'_>, Malformed> {
     value.as_doc().ok_or(malformed("update diff: a section is not a document"))
 }
 
-fn check_depth(depth: usize) -> Result<(), Malformed> {
+pub(super) fn check_depth(depth: usize) -> Result<(), Malformed> {
     if depth > DEPTH_MAX { Err(malformed("update diff: nested too deeply")) } else { Ok(()) }
 }
 
-fn is_index(name: &[u8]) -> bool {
+pub(super) fn is_index(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(u8::is_ascii_digit)
 }
 
-fn malformed(what: &'static str) -> Malformed {
+pub(super) fn malformed(what: &'static str) -> Malformed {
     Malformed { what, offset: 0 }
 }
 

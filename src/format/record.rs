@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::bson::RawDoc;
     use crate::bson::extjson::parse;
-    use crate::event::{Change, Namespace};
+    use crate::event::{Change, Images, Namespace};
 
     fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ChangeEvent {
@@ -279,6 +279,7 @@ mod tests {
             ns: Namespace { db: "db", coll: "c" },
             collection_id: None,
             change,
+            images: Images::default(),
             txn: None,
             source: "rs0",
         }

@@ -6,7 +6,8 @@
 //!  "position":"…","clusterTime":{…},"wallTime":{…},"txn":{"id":"…","index":0,"count":3},"collectionId":"…","source":"…"}
 //! ```
 //!
-//! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
+//! Inserts and replacements have `after`, the whole document. Where images are asked for, updates have it too, and what changes something has
+//! `before`; `afterIs` and `beforeIs` say what they are, or why there is none. Commands have `command`, the oplog's own document. The dotted paths of
 //! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
 //! path could be read in several ways, because a name has a dot or is a number, `disambiguatedPaths` has its parts.
 
@@ -25,8 +26,8 @@ use crate::bson::extjson::{
 };
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{
-    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
-    Section, Txn,
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Image, Key,
+    Namespace, Section, Txn,
 };
 
 /// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
@@ -100,6 +101,8 @@ impl Json {
             }
         }
         self.change(out, &event.change, &mut memo.path)?;
+        self.image(out, "after", "afterIs", event.images.after)?;
+        self.image(out, "before", "beforeIs", event.images.before)?;
         self.origin(out, event, position, memo);
         out.push(b'}');
         Ok(())
@@ -118,6 +121,24 @@ impl Json {
             Change::Command(command) => self.command(out, command),
             Change::Delete { .. } | Change::Watermark => Ok(()),
         }
+    }
+
+    /// A document before or behind a change, if it was asked for.
+    fn image(
+        self,
+        out: &mut Vec<u8>,
+        name: &str,
+        is: &str,
+        image: Option<Image<'_>>,
+    ) -> Result<(), Malformed> {
+        let Some(image) = image else { return Ok(()) };
+        if let Some(document) = image.document() {
+            member(out, name);
+            write_doc(out, document, self.mode)?;
+        }
+        member(out, is);
+        write_string(out, image.name().as_bytes());
+        Ok(())
     }
 
     fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {

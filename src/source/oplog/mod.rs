@@ -6,7 +6,7 @@ pub mod cut;
 mod entry;
 mod fields;
 mod pieces;
-mod reply;
+pub(in crate::source) mod reply;
 mod tail;
 #[cfg(test)]
 mod tests;

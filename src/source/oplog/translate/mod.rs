@@ -11,7 +11,7 @@ mod view;
 
 use super::fields::Fields;
 use crate::bson::RawDoc;
-use crate::event::{Change, ChangeEvent, Key, Namespace};
+use crate::event::{Change, ChangeEvent, Images, Key, Namespace};
 use crate::source::{Chunk, Namespaces, Op};
 
 pub(in crate::source::oplog) use fault::Why;
@@ -43,6 +43,7 @@ pub fn translate<'a>(
         ns,
         collection_id: fields.ui,
         change,
+        images: Images::default(),
         txn: op.txn.and_then(|index| chunk.txns.get(index as usize).copied()),
         source,
     }))
