@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod allocations;
 mod budget;
+#[cfg(test)]
+mod images;
 mod in_flight;
 mod keeper;
 mod policy;

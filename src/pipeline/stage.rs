@@ -43,8 +43,8 @@ impl Stage {
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
     pub async fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, Error> {
         // JSON takes a little more room than BSON; the header adds some 60 bytes.
-        let mut out =
-            RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
+        let (bytes, ops) = (chunk.weight(), chunk.ops.len());
+        let mut out = RecordWriter::with_capacity(bytes + bytes / 4 + 96 * ops, ops);
         let mut counts = Counts::default();
         let mut last = Last::default();
         for (index, op) in chunk.ops.iter().enumerate() {
