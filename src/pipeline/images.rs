@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use futures::{FutureExt as _, future};
+use mongodb::bson::{Binary, Document, Timestamp, doc, spec::BinarySubtype};
 use serde_json::{Value, json};
 
 use super::{MissingImages, Policies, RecordBatch, Router, Stage};
-use crate::bson::extjson::parse;
 use crate::error::Error;
 use crate::event::{AfterImages, BeforeImages, ImageSettings, Namespace};
 use crate::format::{Addressing, Format, Route};
@@ -19,11 +19,11 @@ use crate::source::{Chunk, Namespaces};
 
 /// Of everything it is asked for it has these documents.
 #[derive(Debug)]
-struct Documents(Vec<&'static str>);
+struct Documents(Vec<Document>);
 
 impl ImageStore for Documents {
     fn read<'a>(&'a self, _: &'a Request<'a>) -> BoxStream<'a, Result<Vec<Bytes>, Error>> {
-        let reply = self.0.iter().map(|json| Bytes::from(parse(json).unwrap())).collect();
+        let reply = self.0.iter().map(|document| Bytes::from(document.to_vec().unwrap())).collect();
         futures::stream::iter([Ok(reply)]).boxed()
     }
 
@@ -50,17 +50,16 @@ impl Router for Lines {
     }
 }
 
-const UUID: &str = r#"{"$uuid": "07000000-0000-4000-8000-000000000000"}"#;
-
 /// Updates of the documents 1, 2, …
 fn updates(count: u32) -> Chunk {
+    let ui = Binary { subtype: BinarySubtype::Uuid, bytes: vec![7; 16] };
     let entry = |i| {
-        let what = r#""op": "u", "ns": "shop.a", "o": {"$v": 2, "diff": {"u": {"n": 2}}}"#;
-        parse(&format!(
-            r#"{{"ts": {{"$timestamp": {{"t": 5, "i": {i}}}}}, {what}, "ui": {UUID}, "o2": {{"_id": {i}}}}}"#
-        ))
+        doc! {
+            "ts": Timestamp { time: 5, increment: i }, "op": "u", "ns": "shop.a", "ui": ui.clone(),
+            "o": { "$v": 2, "diff": { "u": { "n": 2 } } }, "o2": { "_id": i },
+        }
     };
-    let entries: Vec<Vec<u8>> = (1..=count).map(|i| entry(i).unwrap()).collect();
+    let entries: Vec<Vec<u8>> = (1..=count).map(|i| entry(i).to_vec().unwrap()).collect();
     let mut end = 0;
     let ranges = entries.iter().map(|entry| {
         end += entry.len();
@@ -72,7 +71,7 @@ fn updates(count: u32) -> Chunk {
     }
 }
 
-fn prepare(settings: ImageSettings, documents: Vec<&'static str>, count: u32) -> RecordBatch {
+fn prepare(settings: ImageSettings, documents: Vec<Document>, count: u32) -> RecordBatch {
     let namespaces = Arc::new(Namespaces::default());
     let chunks = futures::stream::iter([Ok(updates(count))]).boxed();
     let limits = ImageLimits { chunk_bytes: 1 << 20 };
@@ -98,7 +97,7 @@ fn images(batch: &RecordBatch) -> Vec<Value> {
 #[test]
 fn what_was_looked_up_is_in_the_event_and_what_was_gone_is_counted() {
     let settings = ImageSettings { before: BeforeImages::None, after: AfterImages::Lookup };
-    let batch = prepare(settings, vec![r#"{"_id": 3, "n": 7}"#, r#"{"_id": 1, "n": 2}"#], 3);
+    let batch = prepare(settings, vec![doc! { "_id": 3_i64, "n": 7 }, doc! { "_id": 1_i64, "n": 2 }], 3);
     assert_eq!(
         images(&batch),
         [
@@ -114,10 +113,11 @@ fn what_was_looked_up_is_in_the_event_and_what_was_gone_is_counted() {
 #[test]
 fn each_event_has_the_document_that_was_computed_for_it() {
     let settings = ImageSettings { before: BeforeImages::Stored, after: AfterImages::Stored };
-    let records = vec![
-        r#"{"_id": {"nsUUID": 1, "ts": {"$timestamp": {"t": 5, "i": 1}}, "applyOpsIndex": {"$numberLong": "0"}}, "preImage": {"_id": 1, "n": 1}}"#,
-        r#"{"_id": {"nsUUID": 1, "ts": {"$timestamp": {"t": 5, "i": 2}}, "applyOpsIndex": {"$numberLong": "0"}}, "preImage": {"_id": 2, "m": 1}}"#,
-    ];
+    let record = |i, before: Document| {
+        let id = doc! { "nsUUID": 7, "ts": Timestamp { time: 5, increment: i }, "applyOpsIndex": 0_i64 };
+        doc! { "_id": id, "preImage": before }
+    };
+    let records = vec![record(1, doc! { "_id": 1, "n": 1 }), record(2, doc! { "_id": 2, "m": 1 })];
     let batch = prepare(settings, records, 3);
     assert_eq!(
         images(&batch),
