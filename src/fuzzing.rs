@@ -94,7 +94,10 @@ pub fn apply(data: &[u8]) {
         let [strict, lenient] = [Strictness::Strict, Strictness::Lenient].map(|mode| {
             let mut out = b"before".to_vec();
             let applied = event::apply(before, &delta, mode, &mut out);
-            assert!(out.starts_with(b"before") && (applied.is_ok() || out.len() == 6), "half a document is left behind");
+            assert!(
+                out.starts_with(b"before") && (applied.is_ok() || out.len() == 6),
+                "half a document is left behind"
+            );
             applied.map(|()| out)
         });
         assert!(strict.is_err() || strict == lenient, "strict is lenient, or an error");
