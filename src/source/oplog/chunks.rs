@@ -7,12 +7,14 @@ use bytes::Bytes;
 use super::entry::Head;
 use crate::bson::{Malformed, RawDoc};
 use crate::event::{Mark, Position, Txn};
-use crate::source::{Chunk, Op};
+use crate::source::{Chunk, Op, Problem};
 
 /// A chunk is closed at this size: about a millisecond of encoding, so that no worker is held for long.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// And at this many operations, however small they are.
 pub(super) const CHUNK_OPS: usize = 1024;
+
+const NO_DOCUMENT: Problem = Problem::Unknown("an element of `applyOps` that is not a document");
 
 /// Chunks over one buffer.
 pub(super) struct Chunks<'b> {
@@ -38,7 +40,7 @@ impl<'b> Chunks<'b> {
     }
 
     /// Adds an entry that is one operation.
-    pub(super) fn single(&mut self, head: Head, range: &Range<usize>, problem: Option<&'static str>) {
+    pub(super) fn single(&mut self, head: Head, range: &Range<usize>, problem: Option<Problem>) {
         let Head { at, term, wall_ms } = head;
         self.push(Op { at, term, wall_ms, doc: range32(range), txn: None, piece: None, problem }, None);
     }
@@ -59,8 +61,7 @@ impl<'b> Chunks<'b> {
             if done.is_some_and(|done| at <= done) {
                 continue;
             }
-            let problem =
-                element.value.as_doc().is_none().then_some("an element of `applyOps` that is not a document");
+            let problem = element.value.as_doc().is_none().then_some(NO_DOCUMENT);
             let doc = range32(&within(self.bytes, element.value.as_bytes()));
             let Head { term, wall_ms, .. } = head;
             self.push(Op { at, term, wall_ms, doc, txn: None, piece, problem }, elements.txn);

@@ -1,6 +1,6 @@
 //! One entry of the oplog, its fields found in one walk.
 
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{Element, Malformed, RawDoc, RawValue};
 use crate::event::{Position, Txn};
 
 /// The fields of an entry that decide what becomes of it. Unknown fields are ignored, the order does not matter.
@@ -23,9 +23,18 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn parse(doc: RawDoc<'a>) -> Result<Self, Malformed> {
+        Self::of(doc.iter())
+    }
+
+    /// What stands before the damage in an entry that can't be parsed; none without its `ts`.
+    pub(super) fn up_to_damage(doc: RawDoc<'a>) -> Option<Self> {
+        Self::of(doc.iter().take_while(Result::is_ok)).ok()
+    }
+
+    fn of(elements: impl Iterator<Item = Result<Element<'a>, Malformed>>) -> Result<Self, Malformed> {
         let mut entry = Self::default();
         let mut timestamp = None;
-        for element in doc {
+        for element in elements {
             let element = element?;
             let value = element.value;
             match element.name {

@@ -13,7 +13,7 @@ mod view;
 
 use crate::bson::RawDoc;
 use crate::event::{Change, ChangeEvent, Key, Namespace};
-use crate::source::{Chunk, Namespaces, Op};
+use crate::source::{Chunk, Namespaces, Op, Problem};
 
 use fault::Why;
 use fields::Fields;
@@ -33,7 +33,8 @@ pub fn translate<'a>(
     let bytes = chunk.document(op);
     let fields = RawDoc::new(bytes).and_then(Fields::parse);
     let meaning = match (op.problem, &fields) {
-        (Some(problem), _) => Err(Why::from(problem)),
+        (Some(Problem::Unknown(what)), _) => Err(Why::from(what)),
+        (Some(Problem::Damaged(error)), _) => Err(Why::from(error)),
         (None, Err(error)) => Err(Why::from(*error)),
         (None, Ok(fields)) => meaning(fields, namespaces),
     };
