@@ -51,6 +51,14 @@ impl Sink {
         }
     }
 
+    /// Whether its checkpoint can be kept nowhere else.
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        match self {
+            Self::Kafka(settings) => settings.keeps_its_checkpoint(),
+            Self::Nats(_) | Self::Stdout(_) | Self::File(_) => false,
+        }
+    }
+
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
     pub fn expanded_events(&self) -> bool {

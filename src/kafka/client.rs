@@ -35,6 +35,13 @@ impl Cluster {
         Self { config }
     }
 
+    /// The same cluster, for producers that send in transactions of that id.
+    pub(crate) fn transactional(&self, id: &str) -> Self {
+        let mut config = self.config.clone();
+        config.set("transactional.id", id);
+        Self { config }
+    }
+
     /// The servers that the user named.
     pub(crate) fn servers(&self) -> &str {
         self.config.get("bootstrap.servers").unwrap_or_default()

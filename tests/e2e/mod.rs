@@ -14,6 +14,7 @@ mod crash;
 mod cursor;
 mod delivery;
 mod demo;
+mod exactly_once;
 mod failover;
 mod fresh;
 mod limits;

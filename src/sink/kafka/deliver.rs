@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
+use super::progress::Split;
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
@@ -34,9 +35,19 @@ impl KafkaSink {
         Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
     }
 
+    /// Notes where records were sent.
+    pub(super) fn touched(&self) -> &Arc<Touched> {
+        &self.touched
+    }
+
     /// The producer, for looking at the cluster.
     pub(super) fn producer(&self) -> &Poller<Reports> {
         &self.producer
+    }
+
+    /// Whether librdkafka has given this producer up.
+    pub(super) fn is_beyond_repair(&self) -> bool {
+        self.producer.client().fatal_error().is_some()
     }
 
     /// What the connection has to say of itself.
@@ -69,17 +80,25 @@ impl KafkaSink {
     }
 }
 
-impl Sink for KafkaSink {
-    fn send(&mut self, batch: RecordBatch) -> Delivery {
-        let RecordBatch { bytes, records, hold, .. } = batch;
-        let (ack, delivery) = Ack::new(message_count(&records), hold);
-        let data = Arc::new(Data { bytes, records });
+impl KafkaSink {
+    /// Sends records; the delivery says that all of them are stored. `hold` is given back with the last report.
+    pub(super) fn submit(&mut self, data: Data, hold: Option<Hold>) -> Delivery {
+        let (ack, delivery) = Ack::new(message_count(&data.records), hold);
+        let data = Arc::new(data);
         match self.produce(&data, &ack) {
             Err(failure) => ack.fail(&failure),
             Ok(()) if data.records.is_empty() => ack.resolve(Ok(())),
-            Ok(()) => self.touched.note(&data.records),
+            Ok(()) => {}
         }
         delivery
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, batch: RecordBatch) -> Delivery {
+        let RecordBatch { bytes, records, hold, .. } = batch;
+        self.touched.note(&records);
+        self.submit(Data { bytes, records, split: None }, hold)
     }
 }
 
@@ -89,13 +108,17 @@ fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiti
     reports.still_good()?;
     let (data, record) = (&waiting.data, waiting.record());
     let position = KafkaHeader { key: Header::NAME, value: Some(data.slice(&record.header)) };
+    let mut headers = OwnedHeaders::new_with_capacity(1).insert(position);
+    if let Some(part) = data.split.and_then(|split| split.part_of(record.at)) {
+        headers = headers.insert(KafkaHeader { key: Split::HEADER, value: Some(&part.to_string()) });
+    }
     let message = BaseRecord {
         topic: &lane.route.name,
         partition: Some(lane.partition),
         payload: record.value.as_ref().map(|value| data.slice(value)),
         key: Some(data.slice(&record.key)),
         timestamp: None,
-        headers: Some(OwnedHeaders::new_with_capacity(1).insert(position)),
+        headers: Some(headers),
         delivery_opaque: Box::new(Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane) }),
     };
     producer
@@ -174,7 +197,7 @@ impl Ack {
     }
 
     fn fail(&self, failure: &Failure) {
-        self.resolve(Err(Error::new(failure.kind, failure.what.clone())));
+        self.resolve(Err(failure.error()));
     }
 
     /// The first result counts. A receiver that is gone has lost interest.
@@ -188,13 +211,23 @@ impl Ack {
 /// Why nothing is sent any more.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    kind: ErrorKind,
-    what: String,
+    pub(super) kind: ErrorKind,
+    pub(super) what: String,
 }
 
 impl Failure {
     pub(super) fn new(kind: ErrorKind, what: &str) -> Self {
         Self { kind, what: what.to_owned() }
+    }
+
+    pub(super) fn error(&self) -> Error {
+        Error::new(self.kind, self.what.clone())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), error.what())
     }
 }
 

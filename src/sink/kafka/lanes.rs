@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::deliver::{Ack, Failure};
+use super::progress::Split;
 use crate::format::{Record, Route};
 
 /// What a record takes beside its header, key and value: lengths, deltas, the header's name. A record counts for 100 bytes at least, so
@@ -41,6 +42,8 @@ struct State {
 pub(super) struct Data {
     pub(super) bytes: Bytes,
     pub(super) records: Vec<Record>,
+    /// A MongoDB transaction that they may go on with.
+    pub(super) split: Option<Split>,
 }
 
 impl Data {
@@ -181,7 +184,8 @@ mod tests {
                 at: Position::default(),
             }
         });
-        let data = Arc::new(Data { records: records.collect(), bytes: Bytes::from(vec![0; start as usize]) });
+        let records = records.collect();
+        let data = Arc::new(Data { records, bytes: Bytes::from(vec![0; start as usize]), split: None });
         let (ack, _) = Ack::new(u32::try_from(sizes.len()).unwrap(), None);
         (0..sizes.len())
             .map(|index| Waiting { data: Arc::clone(&data), index, ack: Arc::clone(&ack) })

@@ -5,15 +5,19 @@
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go;
+//! - `transactional`, `progress` and `claim`: exactly once, by transactions;
 //! - `tail`: the last record, where the checkpoint is missing.
 
+mod claim;
 mod deliver;
 mod lanes;
+mod progress;
 mod router;
 mod rules;
 mod settings;
 mod tail;
 mod touched;
+mod transactional;
 
 use std::sync::Arc;
 
@@ -24,13 +28,15 @@ use rdkafka::metadata::Metadata;
 use crate::checkpoint::kafka::KafkaStore;
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{Cluster, blocking};
-use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
+use crate::pipeline::{OpenSink, Opened, OwnStore, Sink, SinkTail, Stored};
 
+use claim::{Claimant, ClaimedStore, Slot};
 use deliver::KafkaSink;
 use router::KafkaRouter;
 use touched::Touched;
+use transactional::TransactionalSink;
 
-pub use settings::{Property, Settings};
+pub use settings::{DeliveryMode, Property, Settings};
 
 /// A Kafka sink that can be opened: `[sinks.NAME]` with `type = "kafka"`.
 #[derive(Debug)]
@@ -38,6 +44,8 @@ pub struct Kafka {
     name: String,
     settings: Settings,
     cluster: Cluster,
+    /// The claim that the store has taken, for the sink.
+    claimed: Slot,
 }
 
 impl Kafka {
@@ -45,16 +53,56 @@ impl Kafka {
     /// yet.
     pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
         let cluster = settings.cluster(name, budget_bytes)?;
-        Ok(Self { name: name.to_owned(), settings, cluster })
+        Ok(Self { name: name.to_owned(), settings, cluster, claimed: Slot::default() })
     }
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
-        let touched = Arc::new(Touched::default());
-        let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
-        let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
-        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&metadata).await? };
+        match self.settings.delivery {
+            DeliveryMode::AtLeastOnce => {
+                let touched = Arc::new(Touched::default());
+                let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
+                let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
+                self.opened(stored, &metadata, touched, Box::new(sink)).await
+            }
+            DeliveryMode::ExactlyOnce => {
+                let claim = match self.claimed.take() {
+                    Some(claim) => claim,
+                    None => self.claimant(&self.name).claim().await?.0,
+                };
+                let sink = &claim.sink;
+                let touched = Arc::clone(sink.touched());
+                let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
+                let sink = TransactionalSink::start(claim, self.settings.transaction_limits());
+                self.opened(stored, &metadata, touched, Box::new(sink)).await
+            }
+        }
+    }
+
+    async fn opened(
+        &self,
+        stored: Option<&Stored>,
+        metadata: &Metadata,
+        touched: Arc<Touched>,
+        sink: Box<dyn Sink>,
+    ) -> Result<Opened, Error> {
+        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &self.cluster, touched)?;
-        Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
+        Ok(Opened { sink, router: Arc::new(router), tail })
+    }
+
+    fn store(&self, pipeline: &str) -> KafkaStore {
+        let topic = self.settings.checkpoint_topic();
+        KafkaStore::new(self.cluster.clone(), topic, pipeline, self.settings.replication_factor)
+    }
+
+    /// Who claims the checkpoint of that pipeline has its transactional id.
+    fn claimant(&self, pipeline: &str) -> Claimant {
+        let id = format!("mongo-observer.{}.{pipeline}", self.settings.prefix);
+        Claimant {
+            cluster: self.cluster.transactional(&id),
+            batch_bytes: self.settings.batch_bytes(),
+            store: self.store(pipeline),
+        }
     }
 
     async fn tail(&self, metadata: &Metadata) -> Result<SinkTail, Error> {
@@ -107,9 +155,13 @@ impl OpenSink for Kafka {
     }
 
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error> {
-        let topic = self.settings.checkpoint_topic();
-        let store = KafkaStore::new(self.cluster.clone(), topic, pipeline, self.settings.replication_factor);
-        Ok(OwnStore::Beside(Box::new(store)))
+        Ok(OwnStore::Beside(match self.settings.delivery {
+            DeliveryMode::AtLeastOnce => Box::new(self.store(pipeline)),
+            DeliveryMode::ExactlyOnce => {
+                let (claimant, slot) = (self.claimant(pipeline), self.claimed.clone());
+                Box::new(ClaimedStore { claimant, slot })
+            }
+        }))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Error>> {

@@ -22,6 +22,8 @@ pub(crate) struct Seen {
     /// The record's key, if the sink has keys.
     pub(crate) key: Option<String>,
     pub(crate) event: Value,
+    /// The part of a MongoDB transaction, where it was split.
+    pub(crate) part: Option<u32>,
 }
 
 impl Seen {
@@ -36,7 +38,7 @@ impl Seen {
             Some(key) => format!("{}.{}/{}", text("db"), text("coll"), key["_id"]),
             None => format!("{}.{}!{op}", text("db"), text("coll")),
         };
-        Some(Self { at, op, about, place: place.to_owned(), key, event })
+        Some(Self { at, op, about, place: place.to_owned(), key, event, part: None })
     }
 
     fn is_watermark(&self) -> bool {
