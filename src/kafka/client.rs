@@ -35,10 +35,10 @@ impl Cluster {
         Self { config }
     }
 
-    /// The same cluster, for producers that send in transactions of that id.
-    pub(crate) fn transactional(&self, id: &str) -> Self {
+    /// The same cluster, for clients with one more property.
+    pub(crate) fn with(&self, key: &str, value: &str) -> Self {
         let mut config = self.config.clone();
-        config.set("transactional.id", id);
+        config.set(key, value);
         Self { config }
     }
 

@@ -17,6 +17,7 @@ mod demo;
 mod exactly_once;
 mod failover;
 mod fresh;
+mod kafka_faults;
 mod limits;
 mod namespaces;
 mod policies;

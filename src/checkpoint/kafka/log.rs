@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 
 use super::PARTITION;
+use super::acknowledged::Ends;
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{ANSWER_TIMEOUT, Context, kafka_error, may_pass};
 use crate::pipeline::{Checkpoint, Stored};
@@ -144,11 +145,13 @@ pub(crate) struct Kept {
     /// How many transactions of Kafka hold what is done of the MongoDB transaction in whose middle the checkpoint lies; 0 where it lies
     /// between two.
     pub(crate) parts: u32,
+    /// What must be in the sink.
+    pub(crate) ends: Ends,
 }
 
 impl From<Stored> for Kept {
     fn from(stored: Stored) -> Self {
-        Self { stored, parts: 0 }
+        Self { stored, parts: 0, ends: Ends::default() }
     }
 }
 
@@ -163,6 +166,8 @@ struct Value {
     cleared: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     parts: u32,
+    #[serde(default, skip_serializing_if = "Ends::is_empty")]
+    ends: Ends,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -179,7 +184,8 @@ struct Version {
 pub(super) fn encode(claim: i64, kept: &Kept) -> Vec<u8> {
     let checkpoint = kept.stored.checkpoint().cloned();
     let cleared = checkpoint.is_none();
-    serde_json::to_vec(&Value { version: VERSION, claim, checkpoint, cleared, parts: kept.parts })
+    let (parts, ends) = (kept.parts, kept.ends.clone());
+    serde_json::to_vec(&Value { version: VERSION, claim, checkpoint, cleared, parts, ends })
         .expect("plain data is always JSON")
 }
 
@@ -192,13 +198,13 @@ pub(super) fn decode(value: &[u8]) -> Result<Kept, String> {
             "has format version {version}, this program knows {VERSION}: use the program that wrote it"
         ));
     }
-    let Value { checkpoint, cleared, parts, .. } = serde_json::from_slice(value).map_err(damaged)?;
+    let Value { checkpoint, cleared, parts, ends, .. } = serde_json::from_slice(value).map_err(damaged)?;
     let stored = match (checkpoint, cleared) {
         (Some(checkpoint), false) => Stored::Checkpoint(checkpoint),
         (None, true) => Stored::Cleared,
         _ => return Err("is damaged: it neither is a checkpoint nor says that it was cleared".to_owned()),
     };
-    Ok(Kept { stored, parts })
+    Ok(Kept { stored, parts, ends })
 }
 
 #[cfg(test)]

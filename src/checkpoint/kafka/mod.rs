@@ -5,10 +5,11 @@
 //! earlier claimants write after it counts for nothing. A claimant looks for newer claims before each save, and removes the records of
 //! those before it with its first one.
 
+mod acknowledged;
 mod log;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,6 +27,7 @@ use crate::kafka::{
     partition_count,
 };
 use crate::pipeline::{CheckpointStore, Stored};
+pub(crate) use acknowledged::{Acknowledged, End, Partition};
 pub(crate) use log::Kept;
 use log::{Entry, Log, Until};
 
@@ -51,6 +53,8 @@ pub struct KafkaStore {
     topic: String,
     pipeline: String,
     replication_factor: i32,
+    /// What the sink has heard of its records.
+    acknowledged: Acknowledged,
     claim: Option<Claim>,
 }
 
@@ -66,13 +70,26 @@ struct Claim {
 
 impl KafkaStore {
     /// The store of a pipeline. A replication factor below 1 is the brokers' default. Connects to nothing yet.
-    pub(crate) fn new(cluster: Cluster, topic: String, pipeline: &str, replication_factor: i32) -> Self {
-        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, claim: None }
+    pub(crate) fn new(
+        cluster: Cluster,
+        topic: String,
+        pipeline: &str,
+        replication_factor: i32,
+        acknowledged: Acknowledged,
+    ) -> Self {
+        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, acknowledged, claim: None }
     }
 
     /// A store of the same checkpoint, which has claimed nothing.
     pub(crate) fn unclaimed(&self) -> Self {
-        Self::new(self.cluster.clone(), self.topic.clone(), &self.pipeline, self.replication_factor)
+        let acknowledged = self.acknowledged.clone();
+        Self::new(
+            self.cluster.clone(),
+            self.topic.clone(),
+            &self.pipeline,
+            self.replication_factor,
+            acknowledged,
+        )
     }
 
     /// Claims the store, so that earlier claimants hear of it, and reads nothing yet.
@@ -106,12 +123,15 @@ impl KafkaStore {
         // A checkpoint that can't be read is still replaced by the next save.
         let replaced = log.epochs();
         self.claim = Some(Claim { epoch, producer, follower, log, replaced });
+        if let Ok(Some(kept)) = &kept {
+            self.acknowledged.found(kept.ends.clone());
+        }
         kept
     }
 
     async fn save(&mut self, stored: &Stored) -> Result<(), Error> {
         self.still_held()?;
-        let mut records = self.records(&stored.clone().into())?.into_iter();
+        let mut records = self.records(stored, 0)?.into_iter();
         let producer = &self.held()?.producer;
         let (key, value) = records.next().expect("the checkpoint comes first");
         acknowledged(self.write(producer, &key, value.as_deref())?).await?;
@@ -145,14 +165,15 @@ impl KafkaStore {
         }
     }
 
-    /// The records that store it under this claim, by key: itself, and what it replaces.
-    pub(crate) fn records(&mut self, kept: &Kept) -> Result<Vec<KeyValue>, Error> {
+    /// The records that store it under this claim, by key: itself, and what it replaces. `parts` is as in [`Kept::parts`].
+    pub(crate) fn records(&mut self, stored: &Stored, parts: u32) -> Result<Vec<KeyValue>, Error> {
         let epoch = self.held()?.epoch;
-        let replaced =
-            self.claim.as_mut().map(|claim| std::mem::take(&mut claim.replaced)).unwrap_or_default();
-        let mut records = vec![(log::checkpoint_key(&self.pipeline, epoch), Some(log::encode(epoch, kept)))];
-        records
-            .extend(replaced.into_iter().map(|earlier| (log::checkpoint_key(&self.pipeline, earlier), None)));
+        let ends = stored.checkpoint().map(|checkpoint| self.acknowledged.ends(checkpoint, Instant::now()));
+        let kept = Kept { stored: stored.clone(), parts, ends: ends.unwrap_or_default() };
+        let replaced = self.claim.as_mut().map(|claim| std::mem::take(&mut claim.replaced));
+        let mut records = vec![(log::checkpoint_key(&self.pipeline, epoch), Some(log::encode(epoch, &kept)))];
+        let remove = |earlier| (log::checkpoint_key(&self.pipeline, earlier), None);
+        records.extend(replaced.into_iter().flatten().map(remove));
         Ok(records)
     }
 

@@ -11,8 +11,7 @@ use futures::future::BoxFuture;
 
 use super::deliver::KafkaSink;
 use super::progress::Split;
-use super::touched::Touched;
-use crate::checkpoint::kafka::KafkaStore;
+use crate::checkpoint::kafka::{Acknowledged, KafkaStore};
 use crate::error::Error;
 use crate::kafka::{Cluster, transactions};
 use crate::pipeline::{CheckpointStore, Stored};
@@ -30,6 +29,7 @@ pub(super) struct Claimant {
     /// The cluster, for producers of this sink's transactional id.
     pub(super) cluster: Cluster,
     pub(super) batch_bytes: usize,
+    pub(super) acknowledged: Acknowledged,
     /// Where the checkpoint is, not claimed.
     pub(super) store: KafkaStore,
 }
@@ -39,7 +39,7 @@ impl Claimant {
     pub(super) async fn claim(&self) -> Result<(Claim, Option<Stored>), Error> {
         let mut store = self.store.unclaimed();
         store.announce().await?;
-        let sink = KafkaSink::new(&self.cluster, self.batch_bytes, Arc::new(Touched::default()))?;
+        let sink = KafkaSink::new(&self.cluster, self.batch_bytes, self.acknowledged.clone())?;
         self.cluster.reach(sink.producer(), sink.context(), None).await?;
         transactions::init(sink.producer()).await?;
         let kept = store.take_all().await?;

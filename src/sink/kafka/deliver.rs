@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::lanes::{Data, Lane, Lanes, Waiting};
 use super::progress::Split;
 use super::touched::Touched;
+use crate::checkpoint::kafka::Acknowledged;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
 use crate::kafka::{Cluster, Context, Poller, code_of, verdict};
@@ -28,11 +29,15 @@ pub(super) struct KafkaSink {
 
 impl KafkaSink {
     /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
-    pub(super) fn new(cluster: &Cluster, batch_bytes: usize, touched: Arc<Touched>) -> Result<Self, Error> {
+    pub(super) fn new(
+        cluster: &Cluster,
+        batch_bytes: usize,
+        acknowledged: Acknowledged,
+    ) -> Result<Self, Error> {
         let producer = cluster.producer(Reports::default())?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
-        Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
+        Ok(Self { producer, lanes: Lanes::new(batch_bytes, acknowledged), touched: Arc::default() })
     }
 
     /// Notes where records were sent.
@@ -277,6 +282,17 @@ impl Reports {
         self.failure.get_or_init(|| self.explain(error, topic, position)).clone()
     }
 
+    /// A record is not where it should be: the reason, if it is the first, is the end of all.
+    fn end(&self, sent: &Sent, why: impl FnOnce(&Self) -> Failure) {
+        let first = self.failure.get().is_none();
+        let failure = self.failure.get_or_init(|| why(self)).clone();
+        sent.ack.fail(&failure);
+        if first {
+            self.fail_waiting(&failure);
+            self.give_up();
+        }
+    }
+
     fn explain(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
         use RDKafkaErrorCode::{Fatal, GaplessGuarantee, PurgeInflight, PurgeQueue};
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
@@ -327,22 +343,28 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<Sent>) {
         match report {
-            Ok(_) => {
+            Ok(message) if sent.lane.end.confirmed(message.offset()) => {
                 sent.ack.stored();
                 self.go_on(&sent.lane);
             }
+            Ok(message) => {
+                self.end(&sent, |_| shrunk(message.topic(), message.partition(), message.offset()));
+            }
             Err((error, message)) => {
-                let first = self.failure.get().is_none();
                 let position = position(message.headers());
-                let failure = self.failed(error, message.topic(), position.as_deref());
-                sent.ack.fail(&failure);
-                if first {
-                    self.fail_waiting(&failure);
-                    self.give_up();
-                }
+                self.end(&sent, |reports| reports.explain(error, message.topic(), position.as_deref()));
             }
         }
     }
+}
+
+/// A record stands where another one was confirmed.
+fn shrunk(topic: &str, partition: i32, offset: i64) -> Failure {
+    let what = format!(
+        "partition {partition} of the topic {topic} has lost records that were confirmed: offset {offset} was given twice; \
+         they are sent again"
+    );
+    Failure { kind: ErrorKind::SinkUnavailable, what }
 }
 
 /// The position that a record's header says, as text.

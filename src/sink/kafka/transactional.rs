@@ -18,7 +18,7 @@ use super::claim::Claim;
 use super::deliver::{Failure, KafkaSink};
 use super::lanes::Data;
 use super::progress::{Limits, Progress, Split};
-use crate::checkpoint::kafka::{KafkaStore, Kept, KeyValue};
+use crate::checkpoint::kafka::{KafkaStore, KeyValue};
 use crate::error::{Error, ErrorKind};
 use crate::event::Mark;
 use crate::format::{Addressing, Header, Record, Route, To};
@@ -178,11 +178,9 @@ impl Writer {
         self.store.still_held()?;
         let Some(open) = &mut self.open else { return Ok(()) };
         let next = (!open.ends_unit).then(|| Split::again(self.split, open.end.position()));
-        let kept = Kept {
-            stored: Stored::Checkpoint(Checkpoint::of(open.end, &open.source)),
-            parts: next.map_or(0, |next| next.parts),
-        };
-        let data = checkpoint(&self.checkpoints, open.end, &open.source, &self.store.records(&kept)?);
+        let stored = Stored::Checkpoint(Checkpoint::of(open.end, &open.source));
+        let records = self.store.records(&stored, next.map_or(0, |next| next.parts))?;
+        let data = checkpoint(&self.checkpoints, open.end, &open.source, &records);
         open.stored.push(self.sink.submit(data, None));
         let expires = open.progress.expires(&self.limits);
         for delivery in std::mem::take(&mut open.stored) {

@@ -56,6 +56,12 @@ impl Lanes {
         self.0.iter().flatten().filter(|seen| !seen.is_watermark())
     }
 
+    /// The lanes of a topic.
+    pub(crate) fn of(&self, place: &str) -> Self {
+        let is_there = |lane: &&Vec<Seen>| lane.iter().any(|seen| seen.place == place);
+        Self(self.0.iter().filter(is_there).cloned().collect())
+    }
+
     /// All watermarks.
     pub(crate) fn watermarks(&self) -> impl Iterator<Item = &Seen> {
         self.0.iter().flatten().filter(|seen| seen.is_watermark())
