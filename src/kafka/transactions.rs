@@ -38,6 +38,13 @@ pub(crate) fn begin<C: ProducerContext + 'static>(producer: &Poller<C>) -> Kafka
     producer.begin_transaction()
 }
 
+/// Why an open transaction can only be aborted, if that is so: it is asked for another one, which it refuses with the reason.
+pub(crate) fn trouble<C: ProducerContext + 'static>(producer: &Poller<C>) -> Option<KafkaError> {
+    let error = producer.begin_transaction().err()?;
+    let KafkaError::Transaction(reason) = &error else { return None };
+    (reason.txn_requires_abort() || reason.is_fatal()).then_some(error)
+}
+
 /// Commits all that was sent, which has to be reported on before. After an error it is open whether it is committed.
 pub(crate) async fn commit<C: ProducerContext + 'static>(
     producer: &Poller<C>,

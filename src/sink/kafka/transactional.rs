@@ -190,7 +190,7 @@ impl Writer {
                 Err(_) => Err(overdue(&self.limits)),
             };
             if let Err(failure) = result {
-                return Err(self.perhaps_fenced(failure).await);
+                return Err(self.reason(failure).await);
             }
         }
         let left = expires.saturating_duration_since(Instant::now());
@@ -203,6 +203,16 @@ impl Writer {
             let _ = done.send(Ok(()));
         }
         Ok(())
+    }
+
+    /// Why a record was not stored. Where librdkafka has only taken it back, the transaction knows more.
+    async fn reason(&mut self, failure: Failure) -> Failure {
+        match transactions::trouble(self.sink.producer()) {
+            Some(error) if failure.kind == ErrorKind::SinkUnavailable => {
+                self.explain("store a transaction", &error).await
+            }
+            _ => self.perhaps_fenced(failure).await,
+        }
     }
 
     /// Why a call failed.
