@@ -53,10 +53,10 @@ impl Router for Lines {
 /// Updates of the documents 1, 2, …
 fn updates(count: u32) -> Chunk {
     let ui = Binary { subtype: BinarySubtype::Uuid, bytes: vec![7; 16] };
-    let entry = |i| {
+    let entry = |i: u32| {
         doc! {
             "ts": Timestamp { time: 5, increment: i }, "op": "u", "ns": "shop.a", "ui": ui.clone(),
-            "o": { "$v": 2, "diff": { "u": { "n": 2 } } }, "o2": { "_id": i },
+            "o": { "$v": 2, "diff": { "u": { "n": 2 } } }, "o2": { "_id": i.cast_signed() },
         }
     };
     let entries: Vec<Vec<u8>> = (1..=count).map(|i| entry(i).to_vec().unwrap()).collect();
@@ -97,7 +97,7 @@ fn images(batch: &RecordBatch) -> Vec<Value> {
 #[test]
 fn what_was_looked_up_is_in_the_event_and_what_was_gone_is_counted() {
     let settings = ImageSettings { before: BeforeImages::None, after: AfterImages::Lookup };
-    let batch = prepare(settings, vec![doc! { "_id": 3_i64, "n": 7 }, doc! { "_id": 1_i64, "n": 2 }], 3);
+    let batch = prepare(settings, vec![doc! { "_id": 3, "n": 7 }, doc! { "_id": 1, "n": 2 }], 3);
     assert_eq!(
         images(&batch),
         [
