@@ -56,6 +56,7 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
         );
     }
     formats(config)?;
+    images(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let Sink::File(file) = sink else { continue };
@@ -90,6 +91,19 @@ fn formats(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// Where a message replaces the one before it, it must hold the whole document; an update's does not.
+fn images(config: &Config) -> Result<(), Wrong> {
+    match config.sinks.iter().find(|(_, sink)| sink.needs_full_images()) {
+        Some((name, _)) => wrong(
+            format!("sinks.{name}.preset"),
+            format!(
+                "`sinks.{name}.preset` can't be `latest`: an update's message would replace the document by what changed"
+            ),
+        ),
+        None => Ok(()),
+    }
 }
 
 fn pipeline(config: &Config) -> Result<(), Wrong> {

@@ -63,6 +63,24 @@ async fn a_server_killed_under_load_loses_repeats_and_reorders_nothing() {
 }
 
 #[tokio::test]
+async fn a_table_whose_server_is_killed_under_load_holds_the_last_value_of_each_key() {
+    const LAST: u32 = 20_000;
+    let server = start().await;
+    let sink = sink(Settings { preset: Preset::Latest, ..settings(&server) });
+    let disturb = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        pause(&server).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.kill(0).await;
+        server.restart(0).await.unwrap();
+    };
+    let ((), failures) = tokio::join!(disturb, write_all(&sink, LAST));
+    assert!(failures > 0, "the server was killed too late");
+    // There are a thousand keys.
+    assert_eq!(stored(&server).await, (LAST - 999..=LAST).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_cluster_that_loses_the_leader_of_the_stream_loses_repeats_and_reorders_nothing() {
     const LAST: u32 = 20_000;
     let cluster = Server::builder().nodes(3).start().await.unwrap();

@@ -4,6 +4,7 @@ mod checkpoint;
 mod delivery;
 mod faults;
 mod opening;
+mod presets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use mongo_observer::pipeline::{
     Checkpoint, Counts, OpenSink, Opened, OwnStore, RecordBatch, SinkTail, Stored,
 };
 use mongo_observer::servers::Nats as Server;
-use mongo_observer::sink::nats::{Nats, Settings};
+use mongo_observer::sink::nats::{Nats, Preset, Settings};
 use tokio::sync::Semaphore;
 
 const SOURCE: &str = "rs0/0123456789abcdef";
@@ -77,7 +78,15 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         let key = 0..0;
         end = at(number);
         let to = To::Subject(subject);
-        records.push(Record { route: Arc::clone(&route), to, header, key, value: Some(value), at: end });
+        records.push(Record {
+            route: Arc::clone(&route),
+            to,
+            header,
+            key,
+            value: Some(value),
+            at: end,
+            deletes: false,
+        });
     }
     let end = Mark::Tail { at: end, term: Some(1) };
     RecordBatch {

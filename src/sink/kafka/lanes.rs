@@ -179,6 +179,7 @@ mod tests {
                 key: 0..0,
                 value: Some(value),
                 at: Position::default(),
+                deletes: false,
             }
         });
         let data = Arc::new(Data { records: records.collect(), bytes: Bytes::from(vec![0; start as usize]) });

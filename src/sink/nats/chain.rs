@@ -48,6 +48,8 @@ pub(super) struct Start {
     pub(super) sequence: u64,
     /// For how long nothing may be acknowledged while something is under way.
     pub(super) ack_timeout: Duration,
+    /// How deletes are marked, if they are.
+    pub(super) markers: Option<Markers>,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -83,6 +85,27 @@ impl Sink for Chain {
             let _ = error.into_inner().delivered.send(Err(Error::new(ErrorKind::Internal, what)));
         }
         delivery
+    }
+}
+
+/// What the message of a delete has in addition, where a stream is a table: readers of NATS's key-value buckets know it, too.
+#[derive(Debug)]
+pub(super) struct Markers {
+    lifetime: Option<HeaderValue>,
+}
+
+impl Markers {
+    /// The server forgets markers after so many seconds; after 0 never.
+    pub(super) fn new(seconds: u64) -> Self {
+        let lifetime = (seconds > 0).then(|| HeaderValue::from(format!("{seconds}s")));
+        Self { lifetime }
+    }
+
+    fn mark(&self, headers: &mut HeaderMap) {
+        headers.insert(HeaderName::from_static("KV-Operation"), HeaderValue::from("DEL"));
+        if let Some(lifetime) = &self.lifetime {
+            headers.insert(header::NATS_MESSAGE_TTL, lifetime.clone());
+        }
     }
 }
 
@@ -194,6 +217,11 @@ impl Publisher {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(self.window.last()));
         headers.insert(self.position.clone(), position);
+        if record.deletes
+            && let Some(markers) = &self.start.markers
+        {
+            markers.mark(&mut headers);
+        }
         if self.window.is_empty() {
             self.deadline = Instant::now() + self.start.ack_timeout;
         }
