@@ -18,6 +18,7 @@ mod failover;
 mod fresh;
 mod limits;
 mod namespaces;
+mod nats_faults;
 mod policies;
 mod quiet;
 mod resume;

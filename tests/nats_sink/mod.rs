@@ -112,9 +112,9 @@ async fn stored(server: &Server) -> Vec<u32> {
     let mut numbers = Vec::new();
     loop {
         let message = messages.next().await.unwrap().unwrap();
-        let header: Header =
-            message.headers.as_ref().unwrap().get(Header::NAME).unwrap().as_str().parse().unwrap();
         if message.subject.starts_with("mongo.shop.") {
+            let header: Header =
+                message.headers.as_ref().unwrap().get(Header::NAME).unwrap().as_str().parse().unwrap();
             let number: u32 = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
             assert_eq!(header.at, at(number));
             assert_eq!(message.subject.as_str(), format!("mongo.shop.orders.{}", number % 1000));

@@ -5,6 +5,7 @@
 //! later, and after a crash of the machine the stream may end earlier: the connector then goes on from there.
 
 mod ack;
+mod behind;
 mod chain;
 pub(crate) mod connection;
 mod errors;

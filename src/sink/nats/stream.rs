@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::settings::Settings;
 use super::{errors, preset};
 use crate::error::{Error, ErrorKind};
+use crate::event::Position;
 use crate::format::Header;
 use crate::pipeline::{Checkpoint, SinkTail};
 
@@ -115,6 +116,11 @@ pub(crate) async fn end(connection: &mut Connection, stream: &Stream, prefix: &s
 
 fn is_missing<T>(message: &Result<T, RawMessageError>) -> bool {
     matches!(message, Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound)
+}
+
+/// The position that a message of ours tells.
+pub(super) fn position(message: &StreamMessage) -> Option<Position> {
+    Some(message.headers.get(Header::NAME)?.as_str().parse::<Header>().ok()?.at)
 }
 
 fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {

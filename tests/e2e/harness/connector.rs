@@ -239,6 +239,16 @@ impl Connector {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
+    /// SIGSTOP: it stands still, and its connections stay open.
+    pub(crate) fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     /// SIGTERM, and waits until it is gone; at most so long.
     pub(crate) async fn terminate_within(self, limit: Duration) -> Ended {
         self.signal_end();
