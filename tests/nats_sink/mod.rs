@@ -1,5 +1,6 @@
 //! The NATS sink and its checkpoint, against real servers.
 
+mod auth;
 mod checkpoint;
 mod delivery;
 mod faults;
