@@ -17,6 +17,7 @@ mod demo;
 mod failover;
 mod fresh;
 mod limits;
+mod names;
 mod namespaces;
 mod nats_faults;
 mod policies;
