@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bare;
+mod chain;
 mod connector;
 mod table;
 
@@ -24,6 +25,10 @@ enum Variant {
     Producer,
     /// The cursor's entries straight into that producer: what any connector to Kafka has to do.
     Pipe,
+    /// A bare publisher to NATS, with the connector's chain and headers.
+    Chain,
+    /// The cursor's entries straight into that.
+    ChainPipe,
     /// The connector, with the null device as standard output.
     ToNull,
     /// The connector to Kafka.
@@ -32,8 +37,16 @@ enum Variant {
     ToNats,
 }
 
-const VARIANTS: [Variant; 6] =
-    [Variant::Cursor, Variant::Producer, Variant::Pipe, Variant::ToNull, Variant::ToKafka, Variant::ToNats];
+const VARIANTS: [Variant; 8] = [
+    Variant::Cursor,
+    Variant::Producer,
+    Variant::Pipe,
+    Variant::ToKafka,
+    Variant::Chain,
+    Variant::ChainPipe,
+    Variant::ToNats,
+    Variant::ToNull,
+];
 
 fn main() {
     // A variant's process: the same program, told so by the environment.
@@ -54,7 +67,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Whether `BENCH_ONLY`, if there is one, names it.
 fn wanted(variant: Variant) -> bool {
-    std::env::var("BENCH_ONLY").map_or(true, |only| only.contains(&format!("{variant:?}")))
+    let name = format!("{variant:?}");
+    std::env::var("BENCH_ONLY").map_or(true, |only| only.split([',', ' ']).any(|one| one == name))
 }
 
 async fn bench() {
@@ -104,7 +118,9 @@ impl Place {
             Variant::ToNull | Variant::ToKafka | Variant::ToNats => {
                 connector::measure(self, variant, round).await
             }
-            Variant::Cursor | Variant::Producer | Variant::Pipe => self.bare(variant, round),
+            Variant::Cursor | Variant::Producer | Variant::Pipe | Variant::Chain | Variant::ChainPipe => {
+                self.bare(variant, round)
+            }
         }
     }
 
@@ -113,6 +129,7 @@ impl Place {
             .env("BENCH_ROLE", format!("{variant:?}"))
             .env("BENCH_MONGO", &self.mongo)
             .env("BENCH_KAFKA", &self.kafka)
+            .env("BENCH_NATS", &self.nats)
             .env("BENCH_START", &self.start)
             .env("BENCH_COUNT", self.events.to_string())
             .env("BENCH_TOPIC", format!("bare.{variant:?}.{round}"))

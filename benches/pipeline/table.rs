@@ -80,6 +80,8 @@ impl Table {
             (Variant::Cursor, "bare oplog cursor"),
             (Variant::Producer, "bare producer, our settings"),
             (Variant::Pipe, "bare pipe: that cursor into that producer"),
+            (Variant::Chain, "bare NATS chain, our headers"),
+            (Variant::ChainPipe, "bare NATS pipe: that cursor into that chain"),
             (Variant::ToNull, "mongo-observer to standard output (null)"),
             (Variant::ToKafka, "mongo-observer to Kafka"),
             (Variant::ToNats, "mongo-observer to NATS"),
@@ -99,6 +101,8 @@ impl Table {
         for (name, variant, base) in [
             ("Kafka : bare pipe", Variant::ToKafka, Variant::Pipe),
             ("Kafka : bare producer", Variant::ToKafka, Variant::Producer),
+            ("NATS  : bare NATS pipe", Variant::ToNats, Variant::ChainPipe),
+            ("NATS  : bare chain", Variant::ToNats, Variant::Chain),
             ("null  : bare cursor", Variant::ToNull, Variant::Cursor),
         ] {
             let _ = writeln!(text, "ratio {name:<24} {:.2}", self.ratio(variant, base));
