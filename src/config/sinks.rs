@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::lines;
+use crate::event::ImageSettings;
 use crate::format::Format;
 
 #[cfg(feature = "kafka")]
@@ -57,6 +58,17 @@ impl Sink {
             #[cfg(feature = "nats")]
             Self::Nats(settings) => settings.needs_full_images(),
             _ => false,
+        }
+    }
+
+    /// Which images its events have.
+    #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
+    pub fn images(&self) -> ImageSettings {
+        match self {
+            Self::Kafka(settings) => settings.images,
+            Self::Nats(settings) => settings.images,
+            Self::Stdout(settings) => settings.images,
+            Self::File(settings) => settings.images,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, Sink, Store};
+use crate::event::AfterImages;
 
 /// The smallest budget: a chunk of oplog is up to 256 KiB, and a few must be under way at once.
 const BUDGET_BYTES_MIN: u32 = 1 << 20;
@@ -95,11 +96,13 @@ fn formats(config: &Config) -> Result<(), Wrong> {
 
 /// Where a message replaces the one before it, it must hold the whole document; an update's does not.
 fn images(config: &Config) -> Result<(), Wrong> {
-    match config.sinks.iter().find(|(_, sink)| sink.needs_full_images()) {
+    let lacks = |sink: &Sink| sink.needs_full_images() && sink.images().after == AfterImages::None;
+    match config.sinks.iter().find(|(_, sink)| lacks(sink)) {
         Some((name, _)) => wrong(
             format!("sinks.{name}.preset"),
             format!(
-                "`sinks.{name}.preset` can't be `latest`: an update's message would replace the document by what changed"
+                "`sinks.{name}.preset` keeps one message of each document, which must hold all of it: set \
+                 `sinks.{name}.images.after` to \"stored\" or \"lookup\""
             ),
         ),
         None => Ok(()),

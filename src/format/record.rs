@@ -108,7 +108,7 @@ impl RecordWriter {
     }
 
     /// Begins a record of `event`: writes its header and its subject. Dropped without [`RecordInProgress::finish`] it leaves nothing.
-    pub fn begin<'w>(&'w mut self, event: &ChangeEvent<'_>, route: &Arc<Route>) -> RecordInProgress<'w> {
+    pub fn begin<'w>(&'w mut self, event: &ChangeEvent<'_>, route: &'w Arc<Route>) -> RecordInProgress<'w> {
         let start = self.out.bytes.len();
         Header::write(&mut self.out.bytes, event.at, event.term, event.source);
         let header = range(start, self.out.bytes.len());
@@ -121,7 +121,7 @@ impl RecordWriter {
         RecordInProgress {
             spread: event.change.is_document(),
             deletes: matches!(event.change, Change::Delete { .. }),
-            route: Arc::clone(route),
+            route,
             at: event.at,
             start,
             header,
@@ -164,7 +164,7 @@ pub(super) struct Before<'w> {
 #[derive(Debug)]
 pub struct RecordInProgress<'w> {
     writer: &'w mut RecordWriter,
-    route: Arc<Route>,
+    route: &'w Arc<Route>,
     at: Position,
     deletes: bool,
     start: usize,
@@ -203,7 +203,7 @@ impl RecordInProgress<'_> {
             self.to = To::Partition(partition(key, *count));
         }
         self.writer.out.records.push(Record {
-            route: Arc::clone(&self.route),
+            route: Arc::clone(self.route),
             to: self.to.clone(),
             header: self.header.clone(),
             key: self.key.clone(),
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::bson::RawDoc;
     use crate::bson::extjson::parse;
-    use crate::event::Namespace;
+    use crate::event::{Images, Namespace};
 
     fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ChangeEvent {
@@ -290,6 +290,7 @@ mod tests {
             ns: Namespace { db: "db", coll: "c" },
             collection_id: None,
             change,
+            images: Images::default(),
             txn: None,
             source: "rs0",
         }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::chain::Markers;
 use super::preset::{self, Preset};
 use crate::error::{Error, ErrorKind};
+use crate::event::ImageSettings;
 use crate::format::{Format, Template};
 use crate::secret::Secret;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub format: Format,
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// Whether to create the stream where it is missing. A stream that exists is never changed.
     pub create_stream: bool,
     /// How many servers keep a stream that is created, 1 to 5.
@@ -82,6 +85,7 @@ impl Default for Settings {
             subject: None,
             format: Format::default(),
             expanded_events: false,
+            images: ImageSettings::default(),
             create_stream: true,
             replicas: 1,
             max_age_seconds: 0,
