@@ -94,7 +94,7 @@ impl Test {
         };
         match self {
             Self::Compare(..) | Self::Exists => Ok(true),
-            Self::In(list) => list.matches(value),
+            Self::In(list) => Ok(value.kind() == Kind::Undefined && list.has_null() || list.matches(value)?),
             Self::Type(types) => Ok(types.has(value.kind())),
             Self::Mod { divisor, remainder } => Ok(has_remainder(value, *divisor, *remainder)),
             Self::Regex(regex) => regex.matches(value),
@@ -119,7 +119,8 @@ impl Comparison {
         let Some(value) = value.filter(|_| own == class) else {
             return Ok(match class {
                 Class::Null => own == Class::Undefined && self.takes(Ordering::Equal),
-                Class::MinKey | Class::MaxKey => self != Self::Equal,
+                // The ends of the order are compared with everything.
+                Class::MinKey | Class::MaxKey => self.takes(own.cmp(&class)),
                 _ => false,
             });
         };

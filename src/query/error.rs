@@ -59,4 +59,7 @@ pub enum MatchError {
     /// An expression fails on this document, as it does on the server.
     #[error("$expr failed: {0}")]
     Expression(String),
+    /// What the server would compute is not computed here.
+    #[error("$expr: {0} is not computed here")]
+    Unsupported(String),
 }

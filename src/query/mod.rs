@@ -21,6 +21,7 @@ mod affects;
 mod bits;
 mod condition;
 mod error;
+mod expr;
 mod fields;
 mod node;
 mod parse;

@@ -2,6 +2,7 @@
 
 use super::condition::Condition;
 use super::error::MatchError;
+use super::expr::Expr;
 use super::fields::{Fields, Names};
 use super::path::Path;
 use crate::bson::RawDoc;
@@ -21,6 +22,7 @@ pub(super) enum Node {
     Or(Vec<Node>),
     Not(Box<Node>),
     Field(Path, Condition),
+    Expr(Box<Expr>),
 }
 
 impl Scope {
@@ -50,6 +52,7 @@ impl Node {
                 Ok(false)
             }
             Self::Not(node) => Ok(!node.matches(fields)?),
+            Self::Expr(expr) => expr.matches(fields.doc()),
             Self::Field(path, condition) => {
                 condition.holds(&mut |test| path.any(fields, test.leaf(), |value| test.matches(value)))
             }

@@ -3,6 +3,7 @@
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::dice::Dice;
+use crate::expressions;
 use crate::values::{NAMES, number, regex, value};
 
 /// Any filter.
@@ -14,6 +15,8 @@ pub(crate) fn filter(dice: &mut Dice, depth: usize) -> Document {
             let name = *dice.pick(&["$and", "$or", "$nor"]);
             let filters: Vec<Bson> = (0..=dice.below(3)).map(|_| self::filter(dice, depth - 1).into()).collect();
             filter.insert(name, filters);
+        } else if dice.once_in(8) {
+            filter.insert("$expr", expressions::truth(dice, 3));
         } else if dice.once_in(60) {
             let (name, value) = odd(dice);
             filter.insert(name, value);
@@ -41,6 +44,11 @@ fn odd(dice: &mut Dice) -> (&'static str, Bson) {
         7 => ("$or", value(dice, 1)),
         _ => ("$eq", 1.into()),
     }
+}
+
+/// A filter that is an expression, and often one that can't be computed.
+pub(crate) fn wild(dice: &mut Dice) -> Document {
+    doc! { "$expr": expressions::wild(dice, 2) }
 }
 
 fn condition(dice: &mut Dice, depth: usize) -> Bson {

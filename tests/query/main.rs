@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod dice;
+mod expressions;
 mod filters;
 mod server;
 mod values;
@@ -79,7 +80,7 @@ async fn run(version: MongoVersion) {
         let documents: Vec<Document> = (0..150).map(|_| values::document(&mut dice, 3)).collect();
         let documents = server.fill(&documents).await;
         for _ in 0..400 {
-            let filter = filters::filter(&mut dice, 2);
+            let filter = if dice.once_in(6) { filters::wild(&mut dice) } else { filters::filter(&mut dice, 2) };
             let bytes = RawDocumentBuf::try_from(&filter).unwrap();
             let (ours, theirs) = (ours(bytes.as_bytes(), &documents), server.find(&filter).await);
             filters += 1;

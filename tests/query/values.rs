@@ -28,7 +28,8 @@ pub(crate) fn document(dice: &mut Dice, depth: usize) -> Document {
     for _ in 0..dice.below(4) {
         document.insert(*dice.pick(&NAMES), value(dice, depth));
     }
-    if dice.once_in(30) {
+    // References to other documents, which old servers don't take at the top.
+    if depth < 3 && dice.once_in(30) {
         document.insert("$ref", "c");
         document.insert("$id", 1);
     }
@@ -77,7 +78,7 @@ fn common(dice: &mut Dice) -> Bson {
         1 => Bson::Boolean(false),
         2 => DateTime::from_millis(*dice.pick(&[0, -1, 1_700_000_000_123, 1])).into(),
         3 => ObjectId::from_bytes([dice.below(2) as u8; 12]).into(),
-        4 => Bson::Timestamp(Timestamp { time: dice.below(2) as u32, increment: u32::MAX * dice.below(2) as u32 }),
+        4 => Bson::Timestamp(Timestamp { time: 1 + dice.below(2) as u32, increment: u32::MAX * dice.below(2) as u32 }),
         _ => {
             let bytes = [&b""[..], b"\x01", b"\xff\x01", b"\x05\0\x80"][dice.below(4)].to_vec();
             let subtype = *dice.pick(&[BinarySubtype::Generic, BinarySubtype::UserDefined(0x80)]);

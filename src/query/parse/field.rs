@@ -110,13 +110,23 @@ fn not(operand: RawValue<'_>, depth: usize) -> Result<Condition, FilterError> {
 
 pub(super) fn elem_match(operand: RawValue<'_>, depth: usize) -> Result<Test, FilterError> {
     let filter = operand.as_doc().ok_or_else(|| FilterError::refused("takes a document"))?;
-    let first = filter.iter().next().transpose()?;
-    let logical = first.is_some_and(|first| [&b"$and"[..], b"$or", b"$nor", b"$where"].contains(&first.name));
-    if are_operators(filter)? && !logical {
+    if is_about_values(filter)? {
         return Ok(Test::ElementValue(Box::new(operators(filter, depth + 1)?)));
     }
     let parser = Parser { names: Names::default(), is_outermost: false };
     Ok(Test::ElementDoc(Box::new(parser.scope(filter, depth + 1)?)))
+}
+
+/// Whether the elements are asked for as values: the first name is an operator that stands behind a field's name.
+fn is_about_values(filter: RawDoc<'_>) -> Result<bool, FilterError> {
+    let (mut first, mut is_reference) = (None, false);
+    for element in filter {
+        let name = element?.name;
+        first = first.or(Some(name));
+        is_reference |= [&b"$ref"[..], b"$id", b"$db"].contains(&name);
+    }
+    let first = first.and_then(|first| first.strip_prefix(b"$"));
+    Ok(first.is_some_and(|first| !super::OPERATORS.contains(&first)) && !is_reference)
 }
 
 /// Pattern and options, which may stand in either order.
@@ -144,8 +154,8 @@ fn regex(operators: RawDoc<'_>) -> Result<Condition, FilterError> {
 }
 
 fn size(operand: RawValue<'_>) -> Result<i64, FilterError> {
-    let size = Number::of(operand).and_then(Number::as_whole_i64).filter(|size| *size >= 0);
-    size.ok_or_else(|| FilterError::refused("takes a whole number that is not negative"))
+    let size = Number::of(operand).and_then(Number::as_whole_i64).filter(|size| (0..1 << 31).contains(size));
+    size.ok_or_else(|| FilterError::refused("takes a whole number of 32 bits that is not negative"))
 }
 
 /// What the server takes for true: everything but false, null, undefined and zero.

@@ -3,7 +3,10 @@
 mod field;
 mod list;
 
+pub(super) use field::is_true;
+
 use super::error::FilterError;
+use super::expr;
 use super::fields::Names;
 use super::node::{Node, Scope};
 use super::path::Path;
@@ -11,6 +14,21 @@ use crate::bson::{Number, RawDoc, RawValue};
 
 /// How deep the server lets filters nest.
 const NESTING_MAX: usize = 100;
+
+/// The operators that stand in a field's place.
+const OPERATORS: [&[u8]; 11] = [
+    b"and",
+    b"or",
+    b"nor",
+    b"comment",
+    b"alwaysTrue",
+    b"alwaysFalse",
+    b"expr",
+    b"where",
+    b"text",
+    b"jsonSchema",
+    b"sampleRate",
+];
 
 /// Compiles a filter of whole documents.
 pub(super) fn filter(filter: RawDoc<'_>) -> Result<Scope, FilterError> {
@@ -63,12 +81,12 @@ impl Parser {
             b"alwaysTrue" => constant(operand, true)?,
             b"alwaysFalse" => constant(operand, false)?,
             b"expr" if !self.is_outermost => return Err(outermost_only()),
-            b"expr" => return Err(FilterError::unsupported("expressions are not evaluated here")),
+            b"expr" => Node::Expr(Box::new(expr::expression(operand)?)),
             // The parts of a reference to another document are fields.
             b"ref" | b"id" | b"db" => {
                 self.field(&[b"$", operator].concat(), operand, depth)?
             }
-            b"where" | b"text" if !self.is_outermost => return Err(outermost_only()),
+            b"where" | b"text" | b"sampleRate" if !self.is_outermost => return Err(outermost_only()),
             b"where" => return Err(FilterError::unsupported("JavaScript is not run here; use $expr")),
             b"text" => return Err(FilterError::unsupported("there is no text index here; use $regex")),
             b"jsonSchema" => return Err(FilterError::unsupported("schemas are not evaluated here; use $type and $exists")),
