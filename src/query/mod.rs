@@ -27,10 +27,12 @@ mod node;
 mod parse;
 mod path;
 mod regex;
+mod sort;
 mod types;
 
 pub use affects::{Change, Step};
 pub use error::{FilterError, FilterErrorKind, MatchError};
+pub use sort::SortSpec;
 
 use crate::bson::{Kind, RawDoc, RawValue, extjson};
 use node::Scope;

@@ -29,6 +29,10 @@ impl Name {
         *self.bytes == *name
     }
 
+    pub(super) fn is_number(&self) -> bool {
+        self.is_number
+    }
+
     /// Whether it is the index of that element of an array.
     fn is_index(&self, name: &[u8]) -> bool {
         self.is_number && self.is(name)

@@ -32,6 +32,21 @@ pub(crate) fn path(dice: &mut Dice) -> String {
     (0..parts).map(|_| *dice.pick(&NAMES)).collect::<Vec<_>>().join(".")
 }
 
+/// A sort, and a filter that leaves few documents, since some can't be sorted at all.
+pub(crate) fn sort(dice: &mut Dice) -> (Document, Document) {
+    let first = (dice.below(15) * 10) as i32;
+    let filter = doc! { "_id": { "$gte": first, "$lt": first + dice.pick(&[2, 4, 8, 150]) } };
+    let mut sort = Document::new();
+    for _ in 0..[1, 1, 1, 2, 2, 3][dice.below(6)] {
+        sort.insert(path(dice), *dice.pick(&[1, -1]));
+    }
+    if dice.once_in(20) {
+        sort.insert(*dice.pick(&["a..b", "$a", "a.", "", "a"]), *dice.pick(&[1, 0, 2]));
+    }
+    sort.insert("_id", 1);
+    (filter, sort)
+}
+
 fn odd(dice: &mut Dice) -> (&'static str, Bson) {
     match dice.below(9) {
         0 => ("$comment", value(dice, 1)),

@@ -109,10 +109,13 @@ pub(super) fn range_of(bounds: &[Maybe<'_>], length: usize, function: &str) -> R
 }
 
 pub(super) fn slice(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    if operands.iter().any(is_nullish) {
+    if is_nullish(&operands[0]) {
         return null();
     }
     let elements = elements(&operands[0], "$slice")?;
+    if operands.iter().any(is_nullish) {
+        return null();
+    }
     let length = elements.len() as i64;
     let first = i64::from(int32(&operands[1], "$slice")?);
     let (begin, count) = match operands.get(2) {

@@ -105,7 +105,12 @@ impl Wide {
 
     /// The whole number next to it in one direction.
     pub(super) fn whole(self, up: bool) -> Self {
-        let Self::Finite(digits, exponent @ ..0) = self else { return self };
+        let (digits, exponent) = match self {
+            Self::Finite(digits, exponent @ ..0) => (digits, exponent),
+            // What has no digits can't be cut.
+            Self::Infinite(_) => return Self::Nan,
+            whole => return whole,
+        };
         let unit = BigInt::from(10).pow(exponent.unsigned_abs());
         let cut = &digits / &unit;
         let is_whole = &cut * &unit == digits;

@@ -2,7 +2,7 @@
 
 use super::Expr;
 use super::functions;
-use super::parse::{Parser, check_count, check_variable, constant, folded};
+use super::parse::{Parser, check_count, check_variable, constant, folded, logical};
 use crate::bson::{Kind, RawDoc, RawValue};
 use crate::query::error::FilterError;
 
@@ -27,8 +27,8 @@ const DATE_PARTS: [&str; 13] = [
 pub(super) fn operator(parser: &mut Parser, name: &str, operand: RawValue<'_>) -> Result<Option<Expr>, FilterError> {
     Ok(Some(match name {
         "literal" | "const" => constant(operand),
-        "and" => Expr::And(parser.operands(operand)?),
-        "or" => Expr::Or(parser.operands(operand)?),
+        "and" => logical(parser.operands(operand)?, false),
+        "or" => logical(parser.operands(operand)?, true),
         "cond" => cond(parser, operand)?,
         "ifNull" => {
             let operands = parser.operands(operand)?;
