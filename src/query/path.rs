@@ -105,7 +105,12 @@ struct Walk<V> {
 }
 
 impl<'d, V: FnMut(Option<RawValue<'d>>) -> Result<bool, MatchError>> Walk<V> {
-    fn value(&mut self, value: Option<RawValue<'d>>, rest: &[Name], depth: usize) -> Result<bool, MatchError> {
+    fn value(
+        &mut self,
+        value: Option<RawValue<'d>>,
+        rest: &[Name],
+        depth: usize,
+    ) -> Result<bool, MatchError> {
         if depth > DEPTH_MAX {
             return Err(Malformed { what: "nested too deeply", offset: 0 }.into());
         }

@@ -32,6 +32,8 @@ enum Place<'d, 'n> {
     Way(RawValue<'d>, &'n [Name]),
     /// At its end, in an array that is still to be taken apart.
     Array(RawValue<'d>),
+    /// At its end, in an array that an index led to: it stays whole.
+    Whole(RawValue<'d>),
 }
 
 impl SortSpec {
@@ -72,15 +74,20 @@ impl SortSpec {
         let mut reached = Vec::with_capacity(places.len());
         for place in places {
             let place = follow(*place)?;
-            if let Place::Way(here, _) | Place::Array(here) = place {
+            if let Place::Way(here, _) | Place::Array(here) | Place::Whole(here) = place {
                 if array.is_some_and(|array| !std::ptr::eq(array.as_bytes(), here.as_bytes())) {
-                    return Err(MatchError::Expression("two paths of the sort lead through different arrays".to_owned()));
+                    return Err(MatchError::Expression(
+                        "two paths of the sort lead through different arrays".to_owned(),
+                    ));
                 }
                 array = Some(here);
             }
             reached.push(place);
         }
-        let Some(array) = array else { return self.keep(&reached, least) };
+        let stays = |place: &Place<'_, '_>| matches!(place, Place::Value(_) | Place::Whole(_));
+        let Some(array) = array.filter(|_| !reached.iter().all(stays)) else {
+            return self.keep(&reached, least);
+        };
         let array = array.as_doc_or_array();
         if array.is_empty() {
             let ends: Vec<_> = reached.iter().map(|place| place.in_empty()).collect();
@@ -118,14 +125,14 @@ impl<'d> Place<'d, '_> {
         match self {
             Self::Value(value) => value.unwrap_or(NULL),
             Self::Way(..) => NULL,
-            Self::Array(_) => UNDEFINED,
+            Self::Array(array) | Self::Whole(array) if is_empty_array(*array) => UNDEFINED,
+            Self::Array(array) | Self::Whole(array) => *array,
         }
     }
 
     /// What an empty array is worth.
     fn in_empty(&self) -> Self {
         match self {
-            Self::Array(_) => Self::Value(Some(UNDEFINED)),
             Self::Way(..) => Self::Value(None),
             value => *value,
         }
@@ -137,7 +144,7 @@ impl<'d> Place<'d, '_> {
             // What lies in an array's array is not taken apart again.
             Self::Array(_) => Self::Value(Some(element)),
             Self::Way(array, [name, rest @ ..]) => match (at_index(*array, name)?, rest) {
-                (Some(found), []) if is_empty_array(found) => Self::Value(Some(UNDEFINED)),
+                (Some(found), []) if found.kind() == Kind::Array => Self::Whole(found),
                 (Some(found), []) => Self::Value(Some(found)),
                 (Some(found), rest) => Self::Way(found, rest),
                 (None, _) if element.kind() == Kind::Document => self.from(element),
@@ -187,7 +194,9 @@ fn at_index<'d>(array: RawValue<'d>, name: &Name) -> Result<Option<RawValue<'d>>
     for element in array {
         let element = element?.value;
         if element.kind() == Kind::Document && get(element.as_doc_or_array(), name.bytes())?.is_some() {
-            return Err(MatchError::Expression("a number in a path of the sort is an index, and a name as well".to_owned()));
+            return Err(MatchError::Expression(
+                "a number in a path of the sort is an index, and a name as well".to_owned(),
+            ));
         }
     }
     Ok(Some(found))

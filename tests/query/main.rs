@@ -52,7 +52,11 @@ fn ours(filter: &[u8], documents: &[RawDocumentBuf]) -> Answer {
 }
 
 /// How one filter's answers differ; nothing if they don't.
-fn difference(ours: &Answer, theirs: &Result<BTreeSet<usize>, String>, documents: &[RawDocumentBuf]) -> Option<String> {
+fn difference(
+    ours: &Answer,
+    theirs: &Result<BTreeSet<usize>, String>,
+    documents: &[RawDocumentBuf],
+) -> Option<String> {
     match (ours, theirs) {
         (Answer::Unsupported, _) | (Answer::Refused(_) | Answer::Failed(_), Err(_)) => None,
         (Answer::Refused(why) | Answer::Failed(why), Ok(_)) => Some(format!("only ours refuses: {why}")),
@@ -60,7 +64,12 @@ fn difference(ours: &Answer, theirs: &Result<BTreeSet<usize>, String>, documents
         (Answer::Found(ours), Ok(theirs)) if ours == theirs => None,
         (Answer::Found(ours), Ok(theirs)) => {
             let mut report = String::new();
-            for (whose, id) in ours.difference(theirs).map(|id| ("ours", id)).chain(theirs.difference(ours).map(|id| ("theirs", id))).take(2) {
+            for (whose, id) in ours
+                .difference(theirs)
+                .map(|id| ("ours", id))
+                .chain(theirs.difference(ours).map(|id| ("theirs", id)))
+                .take(2)
+            {
                 let _ = write!(report, "\n    only {whose}: {}", text(documents[*id].as_bytes()));
             }
             Some(report)
@@ -80,7 +89,11 @@ fn order(sort: &[u8], documents: &[RawDocumentBuf]) -> Result<Vec<usize>, String
 }
 
 /// How two orders differ.
-fn difference_in_order(ours: &Result<Vec<usize>, String>, theirs: &Result<Vec<usize>, String>, documents: &[RawDocumentBuf]) -> Option<String> {
+fn difference_in_order(
+    ours: &Result<Vec<usize>, String>,
+    theirs: &Result<Vec<usize>, String>,
+    documents: &[RawDocumentBuf],
+) -> Option<String> {
     match (ours, theirs) {
         (Err(_), Err(_)) => None,
         (Err(why), Ok(_)) => Some(format!("only ours refuses: {why}")),
@@ -98,7 +111,8 @@ async fn run(version: MongoVersion) {
     let rounds: u64 = std::env::var("QUERY_ROUNDS").ok().map_or(6, |rounds| rounds.parse().unwrap());
     let server = Server::start(version).await;
     let began = Instant::now();
-    let (mut filters, mut pairs, mut refused, mut unsupported, mut orders, mut orders_refused) = (0, 0, 0, 0, 0, 0);
+    let (mut filters, mut pairs, mut refused, mut unsupported, mut orders, mut orders_refused) =
+        (0, 0, 0, 0, 0, 0);
     let mut differences = Vec::new();
     for round in 0..rounds {
         let mut dice = Dice::new(seed + round);
@@ -113,7 +127,8 @@ async fn run(version: MongoVersion) {
             };
             let chosen: Vec<RawDocumentBuf> = among.iter().map(|id| documents[*id].clone()).collect();
             let back: Vec<usize> = among.into_iter().collect();
-            let ours = order(sort_bytes.as_bytes(), &chosen).map(|ids| ids.into_iter().map(|id| back[id]).collect());
+            let ours =
+                order(sort_bytes.as_bytes(), &chosen).map(|ids| ids.into_iter().map(|id| back[id]).collect());
             let theirs = server.sorted(&filter, &sort).await;
             orders += 1;
             orders_refused += u64::from(ours.is_err());
@@ -122,7 +137,8 @@ async fn run(version: MongoVersion) {
             }
         }
         for _ in 0..400 {
-            let filter = if dice.once_in(6) { filters::wild(&mut dice) } else { filters::filter(&mut dice, 2) };
+            let filter =
+                if dice.once_in(6) { filters::wild(&mut dice) } else { filters::filter(&mut dice, 2) };
             let bytes = RawDocumentBuf::try_from(&filter).unwrap();
             let (ours, theirs) = (ours(bytes.as_bytes(), &documents), server.find(&filter).await);
             filters += 1;

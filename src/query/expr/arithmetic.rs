@@ -129,7 +129,8 @@ pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 }
 
 pub(super) fn multiply(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let (mut kind, mut ints, mut doubles, mut wide) = (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
+    let (mut kind, mut ints, mut doubles, mut wide) =
+        (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
     let has_decimal = operands.iter().flatten().any(|value| value.kind() == Kind::Decimal128);
     for operand in &operands {
         if is_nullish(operand) {
@@ -224,7 +225,12 @@ fn next_whole<'v>(operands: &[Maybe<'v>], function: &str, up: bool) -> Outcome<'
 }
 
 /// A function of doubles.
-fn real<'v>(operands: &[Maybe<'v>], function: &str, compute: impl FnOnce(f64) -> f64, least: Option<Ordering>) -> Outcome<'v> {
+fn real<'v>(
+    operands: &[Maybe<'v>],
+    function: &str,
+    compute: impl FnOnce(f64) -> f64,
+    least: Option<Ordering>,
+) -> Outcome<'v> {
     one(operands, function, |typed| {
         let zero = typed.number.compare(Number::Int(0));
         if least.is_some_and(|least| zero < least) && !typed.number.is_nan() {
