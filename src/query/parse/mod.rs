@@ -88,7 +88,9 @@ impl Parser {
             b"where" => return Err(FilterError::unsupported("JavaScript is not run here; use $expr")),
             b"text" => return Err(FilterError::unsupported("there is no text index here; use $regex")),
             b"jsonSchema" => {
-                return Err(FilterError::unsupported("schemas are not evaluated here; use $type and $exists"));
+                return Err(FilterError::unsupported(
+                    "schemas are not evaluated here; use $type and $exists",
+                ));
             }
             b"sampleRate" => {
                 return Err(FilterError::unsupported("a sample is not the same twice; use $mod on a number"));
