@@ -143,6 +143,7 @@ impl<'d> Place<'d, '_> {
         Ok(match self {
             // What lies in an array's array is not taken apart again.
             Self::Array(_) => Self::Value(Some(element)),
+            Self::Whole(array) => Self::Value(Some(*array)),
             Self::Way(array, [name, rest @ ..]) => match (at_index(*array, name)?, rest) {
                 (Some(found), []) if found.kind() == Kind::Array => Self::Whole(found),
                 (Some(found), []) => Self::Value(Some(found)),
