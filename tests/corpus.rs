@@ -81,3 +81,8 @@ fn entries_are_cut_translated_and_encoded_whatever_the_bytes() {
 fn deltas_are_read_whatever_the_bytes() {
     run("delta", fuzzing::delta);
 }
+
+#[test]
+fn filters_and_sorts_return_whatever_the_bytes() {
+    run("filter", fuzzing::filter);
+}
