@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use mongo_observer::bson::extjson::parse;
 use mongo_observer::servers::MongoVersion;
-use mongodb::bson::{Document, RawDocumentBuf};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 
 use compare::{Answer, find, order};
 use dice::Dice;
@@ -159,5 +159,144 @@ async fn differences_of_versions_are_as_the_table_says() {
                 assert_eq!(difference, None, "{version:?}: {}", row.why);
             }
         }
+    }
+}
+
+const PATTERNS: &[&str] = &[
+    "a{,2}$",
+    "a{ 1 }",
+    "a{1,}",
+    "^a{2}$",
+    "{",
+    "a{",
+    "a{x}",
+    r"\x{61}{2}",
+    r"\p{Lu}",
+    r"\P{L}",
+    r"[{,}]",
+    r"[]{]",
+    r"[^]{]a",
+    r"\Q{,3}\E",
+    r"\{,2}",
+    "(*UTF8)é",
+    "(*UCP)^\\w$",
+    "(*UCP)(*UTF8)^\\w$",
+    r"\N{2}",
+    r"\N{U+61}",
+    r"^\X$",
+    r"\bé",
+    r"(?<n>a)\k<n>",
+    r"(?<n>a)\k{n}",
+    r"(a)\g{1}",
+    r"(a)\g1",
+    r"(?i)É",
+    "(?x) a  b # {,3}",
+    r"^\d+$",
+    r"\s",
+    r"\h",
+    r"\R",
+    r"^(?:(a)|b)(?(1)b|c)$",
+    r"(?=a)a",
+    "(?!a)",
+    "(?<=é)a",
+    "(?<!a)a",
+    "a++a",
+    "a*?b",
+    "(?>a*)ab",
+    r"\Ka",
+    r"[[:alpha:]]",
+    r"[[:<:]]a",
+    r"[[:digit:]{]",
+    r"\A",
+    r"a\z",
+    r"\Ga",
+    "(a",
+    "a)",
+    "[a",
+    "*",
+    "a**",
+    r"\",
+    "(?P<n>a)(?P=n)",
+    "(?|(a)|(b))\\1",
+    r"\o{141}",
+    r"\e",
+    r"\cA",
+    r"\u0061",
+    r"\U",
+    r"\L",
+    r"(?#{,3})a",
+    "a|",
+    "^$",
+    ".",
+    r"(?s).",
+    r"\C",
+    r"(?R)",
+    "(?1)(a)",
+    r"a{65536}",
+    r"a{3,2}",
+    r"\1(a)",
+    r"(?:a{,2}){2}",
+    "\u{1F600}",
+    r"[\d-z]",
+    r"[z-a]",
+    r"[a-\d]",
+    r"[\w-\]a]",
+    r"[[:digit:]-z]",
+    r"[\d-]",
+    "(?x)a#x\n",
+    "a#",
+];
+const TEXTS: &[&str] = &[
+    "",
+    "a",
+    "aa",
+    "ab",
+    "aab",
+    "b",
+    "bc",
+    "É",
+    "é",
+    "éa",
+    "a{,2}",
+    "a{ 1 }",
+    "{",
+    "{,3}",
+    "a{",
+    "a{x}",
+    "]",
+    "{a",
+    "1",
+    "12",
+    " ",
+    "\n",
+    "a b",
+    "a\nb",
+    "A",
+    "\u{1F600}",
+    "n",
+    "N",
+    "U+61",
+    "\u{1}",
+    "e\u{301}",
+    "u0061",
+    "-",
+    "d",
+];
+
+/// Patterns that the older and the newer library could read otherwise.
+#[tokio::test]
+async fn regular_expressions_find_what_they_find_on_the_servers() {
+    for version in [MongoVersion::V4_4, MongoVersion::V5_0, MongoVersion::V6_0_27] {
+        let server = Server::start(version).await;
+        let documents: Vec<Document> = TEXTS.iter().map(|text| doc! { "a": *text }).collect();
+        let documents = server.fill(&documents).await;
+        let mut differences = Vec::new();
+        for pattern in PATTERNS {
+            let filter = doc! { "a": { "$regex": *pattern } };
+            let ours = find(RawDocumentBuf::try_from(&filter).unwrap().as_bytes(), &documents);
+            let difference = ours.difference(&server.find(&filter).await, &documents);
+            differences.extend(difference.map(|difference| format!("{pattern}: {difference}")));
+        }
+        assert!(differences.is_empty(), "{version:?}:\n{}", differences.join("\n"));
     }
 }
