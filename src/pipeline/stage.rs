@@ -20,7 +20,7 @@ use crate::source::{Chunk, Namespaces, Op};
 /// Prepares chunks.
 #[derive(Debug)]
 pub struct Stage {
-    source: String,
+    source: Arc<str>,
     namespaces: Arc<Namespaces>,
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
@@ -39,7 +39,7 @@ impl Stage {
         policies: Policies,
     ) -> Self {
         Self {
-            source,
+            source: source.into(),
             namespaces,
             router,
             encoder,
@@ -72,7 +72,7 @@ impl Stage {
                 Err(Obstacle::Error(error)) => return Err(error),
             }
         }
-        Ok(batch(out.finish(), &chunk, counts))
+        Ok(self.batch(out.finish(), &chunk, counts))
     }
 
     /// Encodes the event of the operation at that index for each of its places.
@@ -151,6 +151,19 @@ impl Stage {
         Ok(idle)
     }
 
+    fn batch(&self, Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
+        RecordBatch {
+            bytes: Bytes::from(bytes),
+            records,
+            end: chunk.end,
+            ends_unit: chunk.ends_unit,
+            wall_ms: chunk.wall_ms,
+            counts,
+            source: Arc::clone(&self.source),
+            hold: None,
+        }
+    }
+
     /// The namespaces whose consumers must see an event: its own, and for a rename also where it leads to.
     fn places<'e>(&self, event: &ChangeEvent<'e>) -> [Option<Namespace<'e>>; 2] {
         let Change::Command(command) = event.change else { return [Some(event.ns), None] };
@@ -227,7 +240,7 @@ impl Stage {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
                 let (ns, before) = (Namespace::split(ns), out.len());
-                let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
+                let (term, wall_ms, source) = (op.term, op.wall_ms, &*self.source);
                 let bytes = chunk.document(op);
                 DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
                 fits("dead letter", *at, out.len() - before, &route)?;
@@ -297,16 +310,4 @@ fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> R
     let Route { name, bytes_max, .. } = route;
     let what = format!("the {what} at position {at} takes {bytes} bytes, {name} takes {bytes_max} at most");
     Err(Error::new(ErrorKind::Refused, what))
-}
-
-fn batch(Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
-    RecordBatch {
-        bytes: Bytes::from(bytes),
-        records,
-        end: chunk.end,
-        ends_unit: chunk.ends_unit,
-        wall_ms: chunk.wall_ms,
-        counts,
-        hold: None,
-    }
 }
