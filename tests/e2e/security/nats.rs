@@ -48,7 +48,7 @@ async fn a_client_certificate_is_enough_for_nats() {
     let history = all_of_a_load_arrives(&connector, &client(mongo).await, "nats_mutual").await;
     let reader = ConnectOptions::new()
         .add_root_certificates(authority.ca())
-        .add_client_certificate(pem(authority, "client.crt"), pem(authority, "client.key"));
+        .add_client_certificate(authority.path("client.crt"), authority.path("client.key"));
     assert_holds(&read_nats_with(reader.connect(nats.url()).await.unwrap(), "mutual").await, &history);
     // and WHEN it has none THEN it ends within seconds and says why
     assert_refused(config("required = true"), ["NATS", "CertificateRequired"]).await;
