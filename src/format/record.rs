@@ -257,13 +257,14 @@ fn write_subject(out: &mut Vec<u8>, parts: &[SubjectPart], event: &ChangeEvent<'
             SubjectPart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             SubjectPart::Op => out.extend_from_slice(event.change.name().as_bytes()),
             SubjectPart::Position => write_position(out, event.at),
-            SubjectPart::Id => match event.change.key().and_then(Key::id) {
-                Some(id) => super::name::write_id_token(out, id),
-                None => {
+            SubjectPart::Id => {
+                if let Some(id) = event.change.key().and_then(Key::id) {
+                    super::name::write_id_token(out, id);
+                } else {
                     out.push(b'_');
                     out.extend_from_slice(event.change.name().as_bytes());
                 }
-            },
+            }
         }
     }
     range(start, out.len())

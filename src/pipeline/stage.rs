@@ -51,6 +51,7 @@ impl Stage {
 
     /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
     /// sink keeps nothing before it. A document that is gone already has its delete to come.
+    #[must_use]
     pub fn with_whole_documents(self, whole_documents: bool) -> Self {
         Self { whole_documents, ..self }
     }
