@@ -406,6 +406,7 @@ fn the_reference_file_lists_every_key() {
         ("log", keys_of::<config::Log>()),
         ("sinks.file", keys_of::<config::lines::File>()),
         ("sinks.kafka", keys_of::<config::Kafka>()),
+        ("sinks.kafka.tls", keys_of::<mongo_observer::sink::kafka::Tls>()),
         ("sinks.nats", keys_of::<config::Nats>()),
         ("sinks.nats.tls", keys_of::<mongo_observer::sink::nats::Tls>()),
         ("sinks.stdout", keys_of::<config::lines::Stdout>()),

@@ -4,6 +4,7 @@
 
 mod client;
 mod errors;
+mod token;
 mod topics;
 
 pub(crate) use client::{Background, Cluster, Context, Poller, blocking};

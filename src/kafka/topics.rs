@@ -7,9 +7,10 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
+use rdkafka::producer::Producer;
 use tokio::time::Instant;
 
-use super::{ANSWER_TIMEOUT, Background, Cluster, Context, blocking, code_of, kafka_error, verdict};
+use super::{ANSWER_TIMEOUT, Background, Cluster, Context, Poller, blocking, code_of, kafka_error, verdict};
 use crate::error::{Error, ErrorKind};
 
 /// How often a broker is asked for a topic that another broker has just created: nothing tells when it has heard of it.
@@ -28,37 +29,62 @@ pub(crate) struct NewTopicSpec<'a> {
 
 /// Looks after topics.
 pub(crate) struct Topics {
-    admin: Background<Arc<AdminClient<Context>>>,
+    client: Client,
+}
+
+enum Client {
+    Admin(Background<Arc<AdminClient<Context>>>),
+    /// One that sees which topics there are, and no more: admin clients can't log in with tokens.
+    Onlooker(Poller<Context>),
 }
 
 impl Topics {
     /// Connects to nothing yet.
     pub(crate) fn new(cluster: &Cluster) -> Result<Self, Error> {
-        Ok(Self { admin: cluster.admin()? })
+        let client = if cluster.wants_tokens() {
+            Client::Onlooker(cluster.producer(cluster.context())?)
+        } else {
+            Client::Admin(cluster.admin()?)
+        };
+        Ok(Self { client })
     }
 
     /// The number of partitions of a topic, or none if there is no such topic.
     pub(crate) async fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
-        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
-        blocking(move || {
-            let metadata = admin
-                .inner()
-                .fetch_metadata(Some(&topic), ANSWER_TIMEOUT)
-                .map_err(|error| kafka_error(format_args!("can't look up the topic {topic}"), &error))?;
-            partition_count(&metadata, &topic)
-        })
-        .await
+        let metadata = self.metadata(topic).await?;
+        partition_count(&metadata, topic)
+    }
+
+    async fn metadata(&self, topic: &str) -> Result<Metadata, Error> {
+        let (asked, what) = (topic.to_owned(), format!("can't look up the topic {topic}"));
+        let metadata = match &self.client {
+            Client::Admin(admin) => {
+                let admin = Arc::clone(admin);
+                blocking(move || Ok(admin.inner().fetch_metadata(Some(&asked), ANSWER_TIMEOUT))).await
+            }
+            Client::Onlooker(client) => {
+                let client = Arc::clone(client);
+                blocking(move || Ok(client.client().fetch_metadata(Some(&asked), ANSWER_TIMEOUT))).await
+            }
+        };
+        metadata?.map_err(|error| kafka_error(what, &error))
     }
 
     /// Creates a topic, or finds that somebody else has just done so. Returns its number of partitions, when it can be seen.
     pub(crate) async fn create(&self, spec: NewTopicSpec<'_>) -> Result<u32, Error> {
         let what = format!("can't create the topic {}", spec.name);
+        let Client::Admin(admin) = &self.client else {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("{what} after a login with a token: create it by other means"),
+            ));
+        };
         let or_default = |count: i32| if count < 1 { -1 } else { count };
         let replication = TopicReplication::Fixed(or_default(spec.replication_factor));
         let mut topic = NewTopic::new(spec.name, or_default(spec.partitions), replication);
         topic.config = spec.config.to_vec();
 
-        let answers = self.admin.create_topics([&topic], &options()).await;
+        let answers = admin.create_topics([&topic], &options()).await;
         for answer in answers.map_err(|error| kafka_error(&what, &error))? {
             match answer {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -87,7 +113,8 @@ impl Topics {
 
     /// The value of a topic's setting, defaults included; none where this user may not see it.
     pub(crate) async fn setting(&self, topic: &str, key: &str) -> Result<Option<String>, Error> {
-        let answers = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+        let Client::Admin(admin) = &self.client else { return Ok(None) };
+        let answers = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
         let hidden = |code: RDKafkaErrorCode| {
             use RDKafkaErrorCode::{
                 ClusterAuthorizationFailed, TopicAuthorizationFailed, UnsupportedFeature, UnsupportedVersion,

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod faults;
+mod security;
 mod store;
 mod topics;
 

@@ -1,10 +1,11 @@
 //! Sending records, and hearing of each what became of it.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Headers, Message, OwnedHeaders};
@@ -28,7 +29,7 @@ pub(super) struct KafkaSink {
 impl KafkaSink {
     /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
     pub(super) fn new(cluster: &Cluster, batch_bytes: usize, touched: Arc<Touched>) -> Result<Self, Error> {
-        let producer = cluster.producer(Reports::default())?;
+        let producer = cluster.producer(Reports { context: cluster.context(), ..Reports::default() })?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
         Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
@@ -275,6 +276,8 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.context.log(level, facility, line);
     }
@@ -286,6 +289,10 @@ impl ClientContext for Reports {
         if self.fatal().is_some() {
             self.give_up();
         }
+    }
+
+    fn generate_oauth_token(&self, settings: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.context.generate_oauth_token(settings)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Apache Kafka: an idempotent producer that waits for all replicas and leaves no hole behind a record that was refused.
 //!
-//! - `settings` and `rules`: what can be configured, and what can't;
+//! - `settings`, `security` and `rules`: what can be configured, and what can't;
 //! - `router`: the topic of a namespace;
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
@@ -11,6 +11,7 @@ mod deliver;
 mod lanes;
 mod router;
 mod rules;
+mod security;
 mod settings;
 mod tail;
 mod touched;
@@ -30,6 +31,7 @@ use deliver::KafkaSink;
 use router::KafkaRouter;
 use touched::Touched;
 
+pub use security::{Mechanism, Tls};
 pub use settings::{Property, Settings};
 
 /// A Kafka sink that can be opened: `[sinks.NAME]` with `type = "kafka"`.
@@ -37,29 +39,34 @@ pub use settings::{Property, Settings};
 pub struct Kafka {
     name: String,
     settings: Settings,
-    cluster: Cluster,
+    budget_bytes: usize,
 }
 
 impl Kafka {
     /// The sink of that name, for a pipeline with that budget. Fails, with the key, if the settings can't be used; connects to nothing
     /// yet.
     pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
-        let cluster = settings.cluster(name, budget_bytes)?;
-        Ok(Self { name: name.to_owned(), settings, cluster })
+        let kafka = Self { name: name.to_owned(), settings, budget_bytes };
+        kafka.cluster().map(|_| kafka)
+    }
+
+    /// The cluster, with what the files that hold secrets say now.
+    fn cluster(&self) -> Result<Cluster, Error> {
+        self.settings.cluster(&self.name, self.budget_bytes)
     }
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
-        let touched = Arc::new(Touched::default());
-        let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
-        let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
-        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&metadata).await? };
-        let router = KafkaRouter::new(&self.name, &self.settings, &self.cluster, touched)?;
+        let (cluster, touched) = (self.cluster()?, Arc::new(Touched::default()));
+        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
+        let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
+        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
+        let router = KafkaRouter::new(&self.name, &self.settings, &cluster, touched)?;
         Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
     }
 
-    async fn tail(&self, metadata: &Metadata) -> Result<SinkTail, Error> {
+    async fn tail(&self, cluster: &Cluster, metadata: &Metadata) -> Result<SinkTail, Error> {
         let partitions = self.partitions(metadata)?;
-        let cluster = self.cluster.clone();
+        let cluster = cluster.clone();
         blocking(move || tail::find(&cluster, &partitions)).await
     }
 
@@ -75,8 +82,9 @@ impl Kafka {
     }
 
     async fn check(&self) -> Result<String, Error> {
-        let sink = KafkaSink::new(&self.cluster, self.settings.batch_bytes(), Arc::default())?;
-        let metadata = self.cluster.reach(sink.producer(), sink.context(), None).await?;
+        let cluster = self.cluster()?;
+        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default())?;
+        let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;
         if usize::try_from(replicas).is_ok_and(|replicas| replicas > brokers) {
@@ -92,7 +100,7 @@ impl Kafka {
         topics.dedup_by(|one, other| one.0 == other.0);
         Ok(format!(
             "Kafka at {}: {brokers} {}, {} topics of `{}`; missing topics {}",
-            self.cluster.servers(),
+            cluster.servers(),
             if brokers == 1 { "broker" } else { "brokers" },
             topics.len(),
             self.settings.prefix,
@@ -108,7 +116,7 @@ impl OpenSink for Kafka {
 
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error> {
         let topic = self.settings.checkpoint_topic();
-        let store = KafkaStore::new(self.cluster.clone(), topic, pipeline, self.settings.replication_factor);
+        let store = KafkaStore::new(self.cluster()?, topic, pipeline, self.settings.replication_factor);
         Ok(OwnStore::Beside(Box::new(store)))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use rdkafka::ClientConfig;
@@ -9,9 +10,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::security::{self, Mechanism, Tls};
 use crate::error::{Error, ErrorKind};
 use crate::format::{Format, Template};
 use crate::kafka::Cluster;
+use crate::secret::Secret;
 
 /// Kafka's own word for "as the broker is configured".
 const BROKER_DEFAULT: i32 = -1;
@@ -58,7 +61,7 @@ const CLIENT: &[(&str, &str)] = &[
 ];
 
 /// The settings of a Kafka sink.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Brokers to begin with, `host:port`, separated by commas. The others are found through them.
@@ -81,7 +84,19 @@ pub struct Settings {
     /// Replicas of the topics that are created, the checkpoints' among them; 0 or -1 for the brokers' default.
     #[serde(deserialize_with = "loose")]
     pub replication_factor: i32,
-    /// Settings of librdkafka, passed on as they are: TLS, SASL, compression and everything else. As environment variables can hold no
+    /// The user's name, for a login with a password.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A file that holds the user's password; wins over `password`.
+    pub password_file: Option<PathBuf>,
+    /// How user and password are shown.
+    pub sasl_mechanism: Mechanism,
+    /// A file that holds a token, for a login by OAUTHBEARER. It is read again before the token ends.
+    pub token_file: Option<PathBuf>,
+    /// Encryption.
+    pub tls: Tls,
+    /// Settings of librdkafka, passed on as they are: compression and everything else. As environment variables can hold no
     /// dots, `sasl_password` stands for `sasl.password`.
     pub librdkafka: BTreeMap<String, Property>,
 }
@@ -99,6 +114,12 @@ impl Default for Settings {
             create_topics: true,
             partitions: BROKER_DEFAULT,
             replication_factor: BROKER_DEFAULT,
+            user: None,
+            password: None,
+            password_file: None,
+            sasl_mechanism: Mechanism::default(),
+            token_file: None,
+            tls: Tls::default(),
             librdkafka: BTreeMap::new(),
         }
     }
@@ -143,7 +164,7 @@ impl<'de> Deserialize<'de> for Property {
 }
 
 /// A number or truth value, also as the text that an environment variable holds.
-fn loose<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr + Deserialize<'de>,
@@ -191,7 +212,9 @@ impl Settings {
             super::rules::check(&key, &property.0, queue_kbytes)
                 .map_err(|why| refuse(&format!("librdkafka.\"{key}\""), &why))?;
         }
-        let config = self.client_config(queue_kbytes);
+        let secure =
+            security::properties(self).map_err(|error| error.within(format_args!("sinks.{name}")))?;
+        let config = self.client_config(queue_kbytes, &secure);
         // librdkafka itself knows which keys there are, and which values.
         config.create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, _, key, _) if self.names(&key) => refuse(
@@ -200,7 +223,7 @@ impl Settings {
             ),
             other => crate::kafka::config_error(format_args!("sinks.{name}"), &other),
         })?;
-        Ok(Cluster::new(config))
+        Ok(Cluster::new(config).with_token_file(self.token_file.as_deref()))
     }
 
     /// The template of topics, or why it is none.
@@ -239,11 +262,12 @@ impl Settings {
         self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.0.trim().parse().ok()
     }
 
-    fn names(&self, key: &str) -> bool {
+    /// Whether librdkafka's table has that key.
+    pub(super) fn names(&self, key: &str) -> bool {
         self.librdkafka.keys().any(|given| dotted(given) == key)
     }
 
-    fn client_config(&self, queue_kbytes: usize) -> ClientConfig {
+    fn client_config(&self, queue_kbytes: usize, secure: &[(&str, String)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         // Debug lines come only where `debug` asks for them; which lines are shown is for `tracing` to say.
         config.set_log_level(RDKafkaLogLevel::Debug);
@@ -253,6 +277,9 @@ impl Settings {
         config.set("batch.size", BATCH_BYTES.to_string());
         config.set("message.max.bytes", RECORD_BYTES_MAX.to_string());
         config.set("queue.buffering.max.kbytes", queue_kbytes.to_string());
+        for (key, value) in secure {
+            config.set(*key, value);
+        }
         for (key, property) in &self.librdkafka {
             config.set(dotted(key), &property.0);
         }
