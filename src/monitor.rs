@@ -146,7 +146,8 @@ mod tests {
     }
 
     fn record() -> Record {
-        let route = Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1 };
+        let route =
+            Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1, tombstones: false };
         Record {
             route: Arc::new(route),
             to: To::Line,

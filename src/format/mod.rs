@@ -144,6 +144,11 @@ impl Format {
         self.is_mongodbs()
     }
 
+    /// Whether all events of a document have its key, and no event of another one has it.
+    pub fn keys_are_documents(self) -> bool {
+        !self.is_mongodbs()
+    }
+
     /// Whether it is that of MongoDB's Kafka connector.
     fn is_mongodbs(self) -> bool {
         matches!(self, Self::Mongodb | Self::MongodbSimplified | Self::MongodbExtended)

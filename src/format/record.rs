@@ -17,6 +17,8 @@ pub struct Route {
     pub addressing: Addressing,
     /// The largest record, key and value and header together, that the sink takes; in bytes.
     pub bytes_max: usize,
+    /// Whether a delete is followed by a tombstone: a record with the same key and no value.
+    pub tombstones: bool,
 }
 
 /// How a record finds its place on a route.
@@ -125,6 +127,13 @@ impl RecordWriter {
             value: None,
             writer: self,
             done: false,
+        }
+    }
+
+    /// Repeats the last record without its value: by that a compacted topic forgets the key.
+    pub fn tombstone(&mut self) {
+        if let Some(last) = self.out.records.last().cloned() {
+            self.out.records.push(Record { value: None, ..last });
         }
     }
 
@@ -285,7 +294,7 @@ mod tests {
     }
 
     fn route(addressing: Addressing) -> Arc<Route> {
-        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000 })
+        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000, tombstones: false })
     }
 
     fn write(

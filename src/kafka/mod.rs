@@ -9,7 +9,7 @@ mod topics;
 
 pub(crate) use client::{Background, Cluster, Context, Poller, blocking};
 pub(crate) use errors::{code_of, config_error, kafka_error, may_pass, verdict};
-pub(crate) use topics::{NewTopicSpec, Topics, partition_count};
+pub(crate) use topics::{Description, NewTopicSpec, Topics, partition_count};
 
 use std::time::Duration;
 

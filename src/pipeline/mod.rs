@@ -77,7 +77,8 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     /// The checkpoint store that lives with this sink, for the pipeline of that name. Connects to nothing yet.
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error>;
 
-    /// Looks at the sink without changing it, for `mongo-observer check`: one line that says what was found.
+    /// Looks at the sink without changing it, for `mongo-observer check`: a line that says what was found, and one for each thing that can
+    /// cost events.
     fn check(&self) -> BoxFuture<'_, Result<String, Error>>;
 }
 

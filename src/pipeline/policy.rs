@@ -88,7 +88,13 @@ mod tests {
     impl Topics {
         fn topic(&self, name: String) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
             let addressing = Addressing::Partitions(1000);
-            futures::future::ok(Arc::new(Route { name, addressing, bytes_max: self.bytes_max })).boxed()
+            futures::future::ok(Arc::new(Route {
+                name,
+                addressing,
+                bytes_max: self.bytes_max,
+                tombstones: false,
+            }))
+            .boxed()
         }
     }
 

@@ -147,6 +147,9 @@ impl Stage {
         fits(format_args!("event of {}", event.ns), event.at, size, route)?;
         if size > 0 {
             counts.add(&event.change);
+            if route.tombstones && matches!(event.change, Change::Delete { .. }) {
+                out.tombstone();
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod faults;
 mod security;
 mod store;
 mod topics;
+mod weaknesses;
 
 use std::sync::Arc;
 use std::time::Duration;

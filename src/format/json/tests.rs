@@ -36,6 +36,7 @@ fn encode(json: Json, event: &ChangeEvent<'_>) -> Result<(String, String, To), U
         name: "topic".into(),
         addressing: Addressing::Partitions(12),
         bytes_max: usize::MAX,
+        tombstones: false,
     });
     let mut writer = RecordWriter::default();
     let result = json.encode(event, &route, &mut writer);

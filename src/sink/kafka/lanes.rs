@@ -189,7 +189,12 @@ mod tests {
     }
 
     fn route() -> Arc<Route> {
-        Arc::new(Route { name: "t".to_owned(), addressing: Addressing::Partitions(1), bytes_max: 1000 })
+        Arc::new(Route {
+            name: "t".to_owned(),
+            addressing: Addressing::Partitions(1),
+            bytes_max: 1000,
+            tombstones: false,
+        })
     }
 
     /// Of a producer whose batches take 200 bytes.

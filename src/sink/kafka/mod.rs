@@ -1,7 +1,7 @@
 //! Apache Kafka: an idempotent producer that waits for all replicas and leaves no hole behind a record that was refused.
 //!
 //! - `settings`, `security` and `rules`: what can be configured, and what can't;
-//! - `router`: the topic of a namespace;
+//! - `router`: the topic of a namespace; `topic`: what can be lost there;
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go;
@@ -9,11 +9,13 @@
 
 mod deliver;
 mod lanes;
+mod property;
 mod router;
 mod rules;
 mod security;
 mod settings;
 mod tail;
+mod topic;
 mod touched;
 
 use std::sync::Arc;
@@ -24,15 +26,17 @@ use rdkafka::metadata::Metadata;
 
 use crate::checkpoint::kafka::KafkaStore;
 use crate::error::{Error, ErrorKind};
-use crate::kafka::{Cluster, blocking};
+use crate::kafka::{Cluster, Topics, blocking};
 use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
 
 use deliver::KafkaSink;
 use router::KafkaRouter;
 use touched::Touched;
 
+pub use property::Property;
 pub use security::{Mechanism, Tls};
-pub use settings::{Property, Settings};
+pub use settings::Settings;
+pub use topic::{CleanupPolicy, Tombstones};
 
 /// A Kafka sink that can be opened: `[sinks.NAME]` with `type = "kafka"`.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl Kafka {
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &cluster, touched)?;
+        router.look_over(&metadata, &self.ours()?).await?;
         Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
     }
 
@@ -72,13 +77,17 @@ impl Kafka {
 
     /// The partitions that hold this connector's records, or could.
     fn partitions(&self, metadata: &Metadata) -> Result<Vec<tail::Partition>, Error> {
+        Ok(tail::partitions(metadata, self.ours()?))
+    }
+
+    /// Which topics may be this connector's, by their names.
+    fn ours(&self) -> Result<impl Fn(&str) -> bool, Error> {
         let template = self.settings.template().map_err(|why| Error::new(ErrorKind::Config, why))?;
         let prefix = template.literal_prefix(&self.settings.prefix);
         let own = self.settings.own_topics();
-        let ours = |topic: &str| {
+        Ok(move |topic: &str| {
             topic.starts_with(&prefix) && !topic.starts_with("__") && own.iter().all(|own| own != topic)
-        };
-        Ok(tail::partitions(metadata, ours))
+        })
     }
 
     async fn check(&self) -> Result<String, Error> {
@@ -98,14 +107,23 @@ impl Kafka {
         }
         let mut topics = self.partitions(&metadata)?;
         topics.dedup_by(|one, other| one.0 == other.0);
-        Ok(format!(
+        let found = Topics::new(&cluster)?.describe_all(&metadata, self.ours()?).await?;
+        let mut lines = vec![format!(
             "Kafka at {}: {brokers} {}, {} topics of `{}`; missing topics {}",
             cluster.servers(),
             if brokers == 1 { "broker" } else { "brokers" },
             topics.len(),
             self.settings.prefix,
             if self.settings.create_topics { "are created" } else { "stop the connector" },
-        ))
+        )];
+        lines.extend(topic::warnings(&found).iter().map(ToString::to_string));
+        let limits = found.iter().filter_map(|topic| topic.number::<usize>("max.message.bytes"));
+        lines.extend(
+            limits
+                .min()
+                .map(|limit| format!("the smallest of these topics' limits for an event is {limit} bytes")),
+        );
+        Ok(lines.join("\n"))
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::settings::{Settings, loose};
+use super::property::loose;
+use super::settings::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::secret::Secret;
 

@@ -1,17 +1,18 @@
 //! What can be configured, and what can't because it would break a promise.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 
+use super::property::{Property, loose};
 use super::security::{self, Mechanism, Tls};
+use super::topic::{self, CleanupPolicy, Tombstones, Use};
 use crate::error::{Error, ErrorKind};
+use crate::event::Namespace;
 use crate::format::{Format, Template};
 use crate::kafka::Cluster;
 use crate::secret::Secret;
@@ -84,6 +85,12 @@ pub struct Settings {
     /// Replicas of the topics that are created, the checkpoints' among them; 0 or -1 for the brokers' default.
     #[serde(deserialize_with = "loose")]
     pub replication_factor: i32,
+    /// What becomes of old records in the topics that are created for namespaces; by default what the brokers are configured for.
+    pub cleanup_policy: Option<CleanupPolicy>,
+    /// When a delete is followed by a record with its key and no value.
+    pub tombstones: Tombstones,
+    /// Other settings of the topics that are created, passed on as they are.
+    pub topic_config: BTreeMap<String, Property>,
     /// The user's name, for a login with a password.
     pub user: Option<String>,
     /// The user's password.
@@ -114,6 +121,9 @@ impl Default for Settings {
             create_topics: true,
             partitions: BROKER_DEFAULT,
             replication_factor: BROKER_DEFAULT,
+            cleanup_policy: None,
+            tombstones: Tombstones::default(),
+            topic_config: BTreeMap::new(),
             user: None,
             password: None,
             password_file: None,
@@ -122,64 +132,6 @@ impl Default for Settings {
             tls: Tls::default(),
             librdkafka: BTreeMap::new(),
         }
-    }
-}
-
-/// A value of librdkafka's; may be a secret, so its debug form does not show it.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Property(String);
-
-impl Property {
-    /// A value, as librdkafka reads it.
-    pub fn new(value: impl fmt::Display) -> Self {
-        Self(value.to_string())
-    }
-}
-
-impl fmt::Debug for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl<'de> Deserialize<'de> for Property {
-    /// From a text, a number or a truth value.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a string, a number, true or false")]
-        enum Scalar {
-            Text(String),
-            Whole(i64),
-            Number(f64),
-            Truth(bool),
-        }
-        Ok(match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => Self(text),
-            Scalar::Whole(number) => Self::new(number),
-            Scalar::Number(number) => Self::new(number),
-            Scalar::Truth(truth) => Self::new(truth),
-        })
-    }
-}
-
-/// A number or truth value, also as the text that an environment variable holds.
-pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr + Deserialize<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a whole number, or true or false")]
-    enum Loose<T> {
-        Value(T),
-        Text(String),
-    }
-    match Loose::deserialize(deserializer)? {
-        Loose::Value(value) => Ok(value),
-        Loose::Text(text) => text.trim().parse().map_err(|_| {
-            serde::de::Error::custom(format!("`{text}` is neither a whole number, nor true or false"))
-        }),
     }
 }
 
@@ -206,10 +158,11 @@ impl Settings {
                 "use a positive number, or -1 for the brokers' default",
             ));
         }
+        self.check_topic_config().map_err(|(key, why)| refuse(&key, &why))?;
         let queue_kbytes = budget_bytes.saturating_mul(QUEUE_PER_BUDGET).max(self.record_bytes_max()) / 1024;
         for (key, property) in &self.librdkafka {
             let key = dotted(key);
-            super::rules::check(&key, &property.0, queue_kbytes)
+            super::rules::check(&key, property.text(), queue_kbytes)
                 .map_err(|why| refuse(&format!("librdkafka.\"{key}\""), &why))?;
         }
         let secure =
@@ -224,6 +177,53 @@ impl Settings {
             other => crate::kafka::config_error(format_args!("sinks.{name}"), &other),
         })?;
         Ok(Cluster::new(config).with_token_file(self.token_file.as_deref()))
+    }
+
+    fn check_topic_config(&self) -> Result<(), (String, String)> {
+        let key = |name: &str| format!("topic_config.\"{name}\"");
+        if self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted) && !self.has_whole_documents() {
+            let policy = self.cleanup_policy.map_or("", CleanupPolicy::name);
+            return Err((
+                "cleanup_policy".to_owned(),
+                format!("`{policy}`: a topic that {}", topic::COMPACTED_DELTAS),
+            ));
+        }
+        match self.topic_config.keys().find(|name| dotted(name) == "cleanup.policy") {
+            Some(name) => Err((key(name), "set cleanup_policy instead".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the last event of a key tells the whole document: it has its after image, or no other event has that key.
+    pub(super) fn has_whole_documents(&self) -> bool {
+        !self.format.keys_are_documents()
+    }
+
+    /// What the topic of a namespace is for.
+    pub(super) fn used_for(&self, ns: Namespace<'_>) -> Use {
+        match ns.coll {
+            "" => Use::Commands,
+            _ if self.has_whole_documents() => Use::Documents,
+            _ => Use::Deltas,
+        }
+    }
+
+    /// Whether deletes are followed by tombstones in a topic, by what is known of it.
+    pub(super) fn has_tombstones(&self, is_compacted: Option<bool>) -> bool {
+        let ours = self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted);
+        self.format.keys_are_documents()
+            && match self.tombstones {
+                Tombstones::Auto => is_compacted.unwrap_or(ours),
+                Tombstones::Always => true,
+                Tombstones::Never => false,
+            }
+    }
+
+    /// The settings of the topics that are created for that.
+    pub(super) fn topic_settings(&self, used: Use) -> Vec<(String, String)> {
+        let given = self.topic_config.iter().map(|(key, value)| (dotted(key), value.text().to_owned()));
+        let policy = self.cleanup_policy.filter(|_| matches!(used, Use::Documents | Use::Deltas));
+        given.chain(policy.map(|policy| ("cleanup.policy".to_owned(), policy.name().to_owned()))).collect()
     }
 
     /// The template of topics, or why it is none.
@@ -259,7 +259,7 @@ impl Settings {
     }
 
     fn number(&self, key: &str) -> Option<usize> {
-        self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.0.trim().parse().ok()
+        self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.text().trim().parse().ok()
     }
 
     /// Whether librdkafka's table has that key.
@@ -281,7 +281,7 @@ impl Settings {
             config.set(*key, value);
         }
         for (key, property) in &self.librdkafka {
-            config.set(dotted(key), &property.0);
+            config.set(dotted(key), property.text());
         }
         config.set("bootstrap.servers", self.bootstrap_servers.trim());
         config

@@ -72,7 +72,12 @@ impl Subjects {
             return Err(Error::new(ErrorKind::Refused, format!("the subject of {ns} is too long: {name}")));
         }
         self.claim(&name, ns)?;
-        Ok(Arc::new(Route { name, addressing: Addressing::Subject(parts), bytes_max: self.bytes_max }))
+        Ok(Arc::new(Route {
+            name,
+            addressing: Addressing::Subject(parts),
+            bytes_max: self.bytes_max,
+            tombstones: false,
+        }))
     }
 
     /// A subject belongs to the first namespace that asks, unless sharing is meant.
@@ -113,6 +118,7 @@ fn fixed(subject: String, bytes_max: usize) -> Route {
         name: subject.clone(),
         addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]),
         bytes_max,
+        tombstones: false,
     }
 }
 
