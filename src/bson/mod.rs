@@ -7,9 +7,11 @@
 //! Knows nothing of oplogs. Format: the BSON specification, version 1.1.
 
 pub mod extjson;
+mod plain;
 mod walk;
 mod write;
 
+pub use plain::{is_plainest, plainest};
 pub use walk::{Element, Iter};
 pub use write::DocWriter;
 

@@ -22,14 +22,14 @@ use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
 };
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{Malformed, RawDoc, RawValue, is_plainest, plainest};
 use crate::event::{
     Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
     Txn,
 };
 
-/// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
-/// name.
+/// Writes one record per event. Its key is the document's `_id` alone, with numbers of the plainest type, so that all events of a document
+/// share it; a command's key is its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
     mode: Mode,
@@ -66,7 +66,7 @@ impl Json {
     fn record_key(self, out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Unencodable> {
         if let Some(key) = change.key() {
             let id = key.id().ok_or(Unencodable::NoKey)?;
-            return Ok(self.id(out, id)?);
+            return Ok(self.id(out, plainest(id, &mut Vec::new()))?);
         }
         out.extend_from_slice(b"{\"command\":");
         write_string(out, change.name().as_bytes());
@@ -80,9 +80,12 @@ impl Json {
         if let Some(whole) = event.change.key() {
             member(out, "key");
             match whole {
-                // A key of `_id` alone is the record's own.
                 Key::Document(fields) if !is_single(*fields) => write_doc(out, *fields, self.mode)?,
-                _ => out.extend_from_within(key),
+                // A key of `_id` alone is the record's own, if that is written as it is.
+                _ => match whole.id().filter(|id| !is_plainest(*id)) {
+                    Some(id) => self.id(out, id)?,
+                    None => out.extend_from_within(key),
+                },
             }
         }
         self.change(out, &event.change, &mut memo.path)?;

@@ -68,6 +68,18 @@ fn seen(message: &BorrowedMessage<'_>) -> Seen {
     seen
 }
 
+/// The names of the topics that begin so.
+pub(crate) async fn topics(bootstrap: &str, prefix: &str) -> Vec<String> {
+    let (config, prefix) = (config(bootstrap), prefix.to_owned());
+    let list = move || {
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        names.filter(|name| name.starts_with(&prefix)).collect()
+    };
+    tokio::task::spawn_blocking(list).await.unwrap()
+}
+
 /// Deletes topics.
 pub(crate) async fn delete_topics(bootstrap: &str, topics: &[&str]) {
     let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().unwrap();
