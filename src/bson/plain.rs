@@ -91,7 +91,7 @@ impl Number {
     fn of_double(number: f64) -> Self {
         // What an int64 holds ends below 2^63.
         let whole = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
-        if number.trunc() == number && whole.contains(&number) {
+        if number.fract() == 0.0 && whole.contains(&number) {
             Self::Whole(number as i64)
         } else if number.is_nan() {
             Self::Double(f64::NAN)
@@ -113,7 +113,7 @@ impl Number {
         if coefficient == 0 || coefficient > COEFFICIENT_MAX {
             return Self::Whole(0);
         }
-        while coefficient % 10 == 0 && exponent < EXPONENT_MAX {
+        while coefficient.is_multiple_of(10) && exponent < EXPONENT_MAX {
             coefficient /= 10;
             exponent += 1;
         }
@@ -123,7 +123,9 @@ impl Number {
         match double(coefficient, exponent) {
             Some(number) => Self::Double(if negative { -number } else { number }),
             None => Self::Decimal(
-                u128::from(negative) << 127 | ((exponent + EXPONENT_BIAS) as u128) << 113 | coefficient,
+                u128::from(negative) << 127
+                    | u128::from((exponent + EXPONENT_BIAS).unsigned_abs()) << 113
+                    | coefficient,
             ),
         }
     }
@@ -162,14 +164,15 @@ fn whole(coefficient: u128, exponent: i32, negative: bool) -> Option<i64> {
 }
 
 /// The same as a double, if it is exactly one: an odd number of at most 53 bits times a power of two.
+#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
 fn double(mut coefficient: u128, exponent: i32) -> Option<f64> {
     for _ in exponent..0 {
-        if coefficient % 5 != 0 {
+        if !coefficient.is_multiple_of(5) {
             return None;
         }
         coefficient /= 5;
     }
-    let twos = coefficient.trailing_zeros();
+    let twos = coefficient.trailing_zeros().cast_signed();
     coefficient >>= twos;
     for _ in 0..exponent {
         if coefficient >= DOUBLE_MAX {
@@ -178,7 +181,7 @@ fn double(mut coefficient: u128, exponent: i32) -> Option<f64> {
         coefficient *= 5;
     }
     // At most 53 + 113 + 23 bits: far from a double's limits, as is 2^-48.
-    (coefficient < DOUBLE_MAX).then(|| coefficient as f64 * 2_f64.powi(twos as i32 + exponent))
+    (coefficient < DOUBLE_MAX).then(|| coefficient as f64 * 2_f64.powi(twos + exponent))
 }
 
 #[cfg(test)]

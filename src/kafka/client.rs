@@ -53,6 +53,13 @@ impl Cluster {
         self.token_file.is_some()
     }
 
+    /// The same, for clients that don't tell statistics.
+    #[must_use]
+    pub(crate) fn quiet(mut self) -> Self {
+        self.config.set("statistics.interval.ms", "0");
+        self
+    }
+
     /// What a client of this cluster needs to log in, and to say what goes wrong.
     pub(crate) fn context(&self) -> Context {
         Context { token_file: self.token_file.clone(), ..Context::default() }
@@ -96,6 +103,7 @@ impl Cluster {
     ) -> Result<Background<BaseConsumer<Context>>, Error> {
         let wait = wait.as_millis().to_string();
         let own = [
+            ("statistics.interval.ms", "0"),
             // librdkafka takes no assignment without a name for a group.
             ("group.id", "mongo-observer"),
             ("enable.auto.commit", "false"),
@@ -117,7 +125,7 @@ impl Cluster {
     /// A client for topics and their settings. Nobody polls its log, so it has none.
     pub(crate) fn admin(&self) -> Result<Background<Arc<AdminClient<Context>>>, Error> {
         let mut config = self.config.clone();
-        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
+        config.remove("debug").set("statistics.interval.ms", "0").set_log_level(RDKafkaLogLevel::Emerg);
         let quiet = Self { config, token_file: None };
         quiet.client(&[], Context::default()).map(Arc::new).map(Background::new)
     }

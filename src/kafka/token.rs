@@ -35,7 +35,7 @@ pub(super) fn read(file: &Path) -> Result<OAuthToken, String> {
         || i64::try_from((now + OPAQUE_LIFETIME).as_millis()).unwrap_or(i64::MAX),
         |seconds| (seconds * 1000.0) as i64,
     );
-    if i128::from(lifetime_ms) <= now.as_millis() as i128 {
+    if u128::try_from(lifetime_ms).unwrap_or_default() <= now.as_millis() {
         return Err(format!("the token in {} has expired", file.display()));
     }
     Ok(OAuthToken { token: token.to_owned(), principal_name: claims.sub.unwrap_or_default(), lifetime_ms })

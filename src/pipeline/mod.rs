@@ -77,6 +77,11 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     /// The checkpoint store that lives with this sink, for the pipeline of that name. Connects to nothing yet.
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error>;
 
+    /// Tells `monitor` from now on what the sink's client says of itself, where it has something to say.
+    fn watched_by(&mut self, monitor: Arc<dyn ClientMonitor>) {
+        let _ = monitor;
+    }
+
     /// Looks at the sink without changing it, for `mongo-observer check`: a line that says what was found, and one for each thing that can
     /// cost events.
     fn check(&self) -> BoxFuture<'_, Result<String, Error>>;
@@ -275,6 +280,48 @@ impl Counts {
             Change::Watermark => &mut self.watermarks,
         } += 1;
     }
+}
+
+/// Is told now and then what a sink's client says of itself; must not block.
+pub trait ClientMonitor: Send + Sync + fmt::Debug {
+    /// What it says now.
+    fn client(&self, statistics: &ClientStatistics);
+}
+
+/// What a client says of itself and of the brokers that it talks to. It counts from its own beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientStatistics {
+    /// The client's name: another one counts anew.
+    pub client: String,
+    /// Messages that it holds.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Messages that it has sent, some of them again.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// The brokers that it knows.
+    pub brokers: Vec<BrokerStatistics>,
+}
+
+/// What a client says of a broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerStatistics {
+    /// Its number in the cluster.
+    pub id: i32,
+    /// Whether the connection is usable.
+    pub is_up: bool,
+    /// The time within which 99 of 100 requests were answered; none where there were none.
+    pub round_trip_seconds: Option<f64>,
+    /// How long its quotas held requests up.
+    pub throttled_seconds: f64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that were not answered in time.
+    pub timeouts: u64,
 }
 
 /// Is told what happens: metrics and status. Called once for each chunk or batch, never for each event; must not block.

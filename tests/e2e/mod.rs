@@ -26,6 +26,7 @@ mod rollback;
 mod security;
 mod several;
 mod shutdown;
+mod statistics;
 mod token;
 mod transactions;
 mod versions;

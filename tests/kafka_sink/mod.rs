@@ -3,6 +3,7 @@
 mod deliver;
 mod faults;
 mod security;
+mod statistics;
 mod store;
 mod topics;
 mod weaknesses;

@@ -232,7 +232,7 @@ async fn a_password_that_is_changed_on_disk_is_used_by_the_next_attempt() {
 
 /// A token as Kafka's own unsecured ones are.
 fn token(life: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let part = |json: String| BASE64_URL_SAFE_NO_PAD.encode(json);
     let claims = format!(r#"{{"sub":"observer","iat":{},"exp":{}}}"#, now.min(now + life - 1), now + life);
     format!("{}.{}.", part(r#"{"alg":"none"}"#.to_owned()), part(claims))

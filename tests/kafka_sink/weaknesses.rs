@@ -18,9 +18,7 @@ async fn make(servers: &str, topic: &str, replicas: i32, config: &[(&str, &str)]
     let mut topic = NewTopic::new(topic, 1, TopicReplication::Fixed(replicas));
     topic.config = config.to_vec();
     let made = admin(servers).create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    made.into_iter().for_each(|made| {
-        made.unwrap();
-    });
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
 
 async fn settings_of(servers: &str, topic: &str) -> HashMap<String, String> {

@@ -64,7 +64,13 @@ struct Claim {
 impl KafkaStore {
     /// The store of a pipeline. A replication factor below 1 is the brokers' default. Connects to nothing yet.
     pub(crate) fn new(cluster: Cluster, topic: String, pipeline: &str, replication_factor: i32) -> Self {
-        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, claim: None }
+        Self {
+            cluster: cluster.quiet(),
+            topic,
+            pipeline: pipeline.to_owned(),
+            replication_factor,
+            claim: None,
+        }
     }
 
     async fn take(&mut self) -> Result<Option<Stored>, Error> {

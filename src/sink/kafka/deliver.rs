@@ -13,11 +13,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
+use super::stats;
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
 use crate::kafka::{Cluster, Context, Poller, code_of, verdict};
-use crate::pipeline::{Delivery, Hold, RecordBatch, Sink};
+use crate::pipeline::{ClientMonitor, Delivery, Hold, RecordBatch, Sink};
 
 /// Publishes records. The first failure is the last word: everything sent after it fails too, so that no record is stored behind a hole.
 pub(super) struct KafkaSink {
@@ -28,8 +29,14 @@ pub(super) struct KafkaSink {
 
 impl KafkaSink {
     /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
-    pub(super) fn new(cluster: &Cluster, batch_bytes: usize, touched: Arc<Touched>) -> Result<Self, Error> {
-        let producer = cluster.producer(Reports { context: cluster.context(), ..Reports::default() })?;
+    pub(super) fn new(
+        cluster: &Cluster,
+        batch_bytes: usize,
+        touched: Arc<Touched>,
+        monitor: Option<Arc<dyn ClientMonitor>>,
+    ) -> Result<Self, Error> {
+        let producer =
+            cluster.producer(Reports { context: cluster.context(), monitor, ..Reports::default() })?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
         Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
@@ -208,6 +215,8 @@ pub(super) struct Reports {
     failure: OnceLock<Failure>,
     /// Where records may wait that have to hear of it.
     lanes: Mutex<Vec<Arc<Lane>>>,
+    /// Hears what librdkafka says of itself.
+    monitor: Option<Arc<dyn ClientMonitor>>,
 }
 
 impl Reports {
@@ -282,7 +291,11 @@ impl ClientContext for Reports {
         self.context.log(level, facility, line);
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let (Some(monitor), Some(statistics)) = (&self.monitor, stats::read(statistics)) {
+            monitor.client(&statistics);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.context.error(error, reason);

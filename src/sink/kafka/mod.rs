@@ -5,6 +5,7 @@
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go;
+//! - `stats`: what librdkafka tells of itself;
 //! - `tail`: the last record, where the checkpoint is missing.
 
 mod deliver;
@@ -14,6 +15,7 @@ mod router;
 mod rules;
 mod security;
 mod settings;
+mod stats;
 mod tail;
 mod topic;
 mod touched;
@@ -27,7 +29,7 @@ use rdkafka::metadata::Metadata;
 use crate::checkpoint::kafka::KafkaStore;
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{Cluster, Topics, blocking};
-use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
+use crate::pipeline::{ClientMonitor, OpenSink, Opened, OwnStore, SinkTail, Stored};
 
 use deliver::KafkaSink;
 use router::KafkaRouter;
@@ -44,13 +46,14 @@ pub struct Kafka {
     name: String,
     settings: Settings,
     budget_bytes: usize,
+    monitor: Option<Arc<dyn ClientMonitor>>,
 }
 
 impl Kafka {
     /// The sink of that name, for a pipeline with that budget. Fails, with the key, if the settings can't be used; connects to nothing
     /// yet.
     pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
-        let kafka = Self { name: name.to_owned(), settings, budget_bytes };
+        let kafka = Self { name: name.to_owned(), settings, budget_bytes, monitor: None };
         kafka.cluster().map(|_| kafka)
     }
 
@@ -61,7 +64,12 @@ impl Kafka {
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
         let (cluster, touched) = (self.cluster()?, Arc::new(Touched::default()));
-        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::clone(&touched))?;
+        let sink = KafkaSink::new(
+            &cluster,
+            self.settings.batch_bytes(),
+            Arc::clone(&touched),
+            self.monitor.clone(),
+        )?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &cluster, touched)?;
@@ -92,7 +100,7 @@ impl Kafka {
 
     async fn check(&self) -> Result<String, Error> {
         let cluster = self.cluster()?;
-        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default())?;
+        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default(), None)?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;
@@ -136,6 +144,10 @@ impl OpenSink for Kafka {
         let topic = self.settings.checkpoint_topic();
         let store = KafkaStore::new(self.cluster()?, topic, pipeline, self.settings.replication_factor);
         Ok(OwnStore::Beside(Box::new(store)))
+    }
+
+    fn watched_by(&mut self, monitor: Arc<dyn ClientMonitor>) {
+        self.monitor = Some(monitor);
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Error>> {

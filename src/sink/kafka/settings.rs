@@ -56,7 +56,7 @@ const CLIENT: &[(&str, &str)] = &[
     ("client.id", "mongo-observer"),
     ("socket.keepalive.enable", "true"),
     ("log.connection.close", "false"),
-    ("statistics.interval.ms", "0"),
+    ("statistics.interval.ms", super::stats::INTERVAL_MS),
     // Looking a topic up must not create it.
     ("allow.auto.create.topics", "false"),
 ];

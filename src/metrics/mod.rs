@@ -3,6 +3,8 @@
 //! Nothing is global: a [`Metrics`] has its own registry, so tests run side by side. Pipelines count per batch, never per event.
 //! Labels are names from the configuration and fixed words; never anything of a document.
 
+mod client;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +16,8 @@ use prometheus::{
 
 use crate::error::ErrorKind;
 use crate::event::Position;
-use crate::pipeline::{Counts, Durable, Faults};
+use crate::pipeline::{ClientMonitor, ClientStatistics, Counts, Durable, Faults};
+use client::{ClientFamilies, ClientMetrics};
 
 /// What every name begins with.
 const PREFIX: &str = "mongo_observer";
@@ -55,6 +58,7 @@ struct Families {
     checkpoint_timestamp: GaugeVec,
     checkpoint_age: GaugeVec,
     up: IntGaugeVec,
+    client: ClientFamilies,
 }
 
 impl Metrics {
@@ -140,6 +144,7 @@ impl Families {
             checkpoint_errors: counter("checkpoint_errors_total", "Checkpoints that weren't stored.", sink),
             checkpoint_timestamp: gauge("checkpoint_timestamp_seconds", "Oplog time of the checkpoint."),
             checkpoint_age: gauge("checkpoint_age_seconds", "Since one was stored; 0 before the first."),
+            client: ClientFamilies::registered(registry),
             up: count("pipeline_up", "1 while sink and source are open and events flow."),
         }
     }
@@ -172,6 +177,7 @@ struct Handles {
     events_skipped: IntCounterVec,
     dead_letters: IntCounterVec,
     errors: IntCounterVec,
+    client: ClientMetrics,
     stored_at: Mutex<Option<Instant>>,
 }
 
@@ -200,6 +206,7 @@ impl Handles {
             events_skipped: families.events_skipped.clone(),
             dead_letters: families.dead_letters.clone(),
             errors: families.errors.clone(),
+            client: ClientMetrics::new(&families.client, sink),
             stored_at: Mutex::default(),
         }
     }
@@ -255,6 +262,9 @@ impl PipelineMetrics {
     /// Whether sink and source are open.
     pub fn up(&self, up: bool) {
         self.0.up.set(up.into());
+        if !up {
+            self.0.client.closed();
+        }
     }
 
     /// An attempt ended with an error of that kind.
@@ -287,6 +297,12 @@ impl PipelineMetrics {
     fn age(&self, now: Instant) {
         let stored = *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.checkpoint_age.set(stored.map_or(0.0, |stored| now.duration_since(stored).as_secs_f64()));
+    }
+}
+
+impl ClientMonitor for PipelineMetrics {
+    fn client(&self, statistics: &ClientStatistics) {
+        self.0.client.tell(statistics);
     }
 }
 
