@@ -267,9 +267,10 @@ mod tests {
         let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
         observed.retrying(&error);
         observed.opened("rs0", false);
-        let skipped = Faults { unknown: 2, unreadable: 1 };
-        let dead_letters = Faults { unknown: 0, unreadable: 4 };
-        let again = batch(1, Counts { updates: 1, skipped, dead_letters, ..Counts::default() }, b"1");
+        let skipped = Faults { unknown: 2, unreadable: 1, ..Faults::default() };
+        let dead_letters = Faults { unreadable: 4, too_large: 3, ..Faults::default() };
+        let again =
+            batch(1, Counts { updates: 1, header_only: 1, skipped, dead_letters, ..Counts::default() }, b"1");
         observed.sent(&again);
         observed.durable(&durable(&again, Some(0)));
         observed.finished(None);
@@ -280,6 +281,8 @@ mod tests {
                 r#"events_skipped_total{reason="unknown",sink="events"} 2"#,
                 r#"events_skipped_total{reason="unreadable",sink="events"} 1"#,
                 r#"dead_letters_published_total{reason="unreadable",sink="events"} 4"#,
+                r#"dead_letters_published_total{reason="too_large",sink="events"} 3"#,
+                r#"events_header_only_total{sink="events"} 1"#,
                 r#"errors_total{kind="sink_unavailable",sink="events"} 1"#,
                 r#"restarts_total{sink="events"} 1"#,
                 r#"pipeline_up{sink="events"} 0"#,

@@ -63,6 +63,7 @@ fn value(out: &mut Vec<u8>, event: &ChangeEvent<'_>, path: &mut Vec<u8>) -> Resu
         Change::Insert { after, .. } | Change::Replace { after, .. } => doc.append_doc(b"after", *after),
         Change::Update { delta, .. } => update(&mut doc, delta, path)?,
         Change::Command(command) => self::command(&mut doc, command),
+        Change::HeaderOnly(header) => header.append(&mut doc),
         Change::Delete { .. } | Change::Watermark => {}
     }
     origin(&mut doc, event);

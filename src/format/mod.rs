@@ -21,7 +21,9 @@ pub use header::Header;
 pub use json::Json;
 pub use mongodb::Mongodb;
 pub use name::{Template, TemplateError, collision_key, murmur2};
-pub use record::{Addressing, Encoded, Record, RecordInProgress, RecordWriter, Route, SubjectPart, To};
+pub use record::{
+    Addressing, Encoded, Record, RecordInProgress, RecordWriter, Route, SubjectPart, To, WriterMark,
+};
 
 use std::fmt;
 use std::str::FromStr;

@@ -90,6 +90,13 @@ pub struct RecordWriter {
     pub(super) scratch: Scratch,
 }
 
+/// A place in what was collected.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterMark {
+    bytes: usize,
+    records: usize,
+}
+
 /// Working space of encoders that make a document before they write it.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -135,6 +142,23 @@ impl RecordWriter {
         if let Some(last) = self.out.records.last().cloned() {
             self.out.records.push(Record { value: None, ..last });
         }
+    }
+
+    /// Where it stands, for [`RecordWriter::rewind`].
+    pub fn mark(&self) -> WriterMark {
+        WriterMark { bytes: self.out.bytes.len(), records: self.out.records.len() }
+    }
+
+    /// Forgets everything behind a mark.
+    pub fn rewind(&mut self, mark: WriterMark) {
+        self.out.bytes.truncate(mark.bytes);
+        self.out.records.truncate(mark.records);
+        self.memo.forget();
+    }
+
+    /// The bytes behind a mark.
+    pub fn size_since(&self, mark: WriterMark) -> usize {
+        self.out.bytes.len() - mark.bytes
     }
 
     /// What was collected.

@@ -43,6 +43,7 @@ struct Families {
     bytes_published: IntCounterVec,
     batches_published: IntCounterVec,
     events_skipped: IntCounterVec,
+    header_only: IntCounterVec,
     dead_letters: IntCounterVec,
     in_flight_events: IntGaugeVec,
     in_flight_bytes: IntGaugeVec,
@@ -126,6 +127,11 @@ impl Families {
             bytes_published: counter("event_bytes_published_total", "Bytes acknowledged by the sink.", sink),
             batches_published: counter("batches_published_total", "Batches acknowledged by the sink.", sink),
             events_skipped: counter("events_skipped_total", "Events left out, as configured.", by_reason),
+            header_only: counter(
+                "events_header_only_total",
+                "Events too large, published without their documents.",
+                sink,
+            ),
             dead_letters: counter(
                 "dead_letters_published_total",
                 "Dead letters acknowledged by the sink.",
@@ -161,6 +167,7 @@ struct Handles {
     bytes_read: IntCounter,
     bytes_published: IntCounter,
     batches_published: IntCounter,
+    header_only: IntCounter,
     in_flight_events: IntGauge,
     in_flight_bytes: IntGauge,
     lag: prometheus::Gauge,
@@ -190,6 +197,7 @@ impl Handles {
             bytes_read: families.bytes_read.with_label_values(label),
             bytes_published: families.bytes_published.with_label_values(label),
             batches_published: families.batches_published.with_label_values(label),
+            header_only: families.header_only.with_label_values(label),
             in_flight_events: families.in_flight_events.with_label_values(label),
             in_flight_bytes: families.in_flight_bytes.with_label_values(label),
             lag: families.lag.with_label_values(label),
@@ -235,6 +243,7 @@ impl PipelineMetrics {
                 published += count;
             }
         }
+        self.0.header_only.inc_by(counts.header_only.into());
         self.faults(&self.0.events_skipped, counts.skipped);
         self.faults(&self.0.dead_letters, counts.dead_letters);
         let lag = durable.wall_ms.map_or(0.0, seconds_since);

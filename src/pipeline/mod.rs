@@ -22,7 +22,7 @@ mod supervise;
 
 pub use budget::{BATCHES_MAX, Budget};
 pub use in_flight::Durable;
-pub use policy::{OnFault, OnReplaced, Policies};
+pub use policy::{OnFault, OnReplaced, OnTooLarge, Policies, Reason};
 pub use resume::{Start, resume_point};
 pub use run::{Parts, Pipeline};
 pub use stage::Stage;
@@ -40,7 +40,6 @@ use crate::error::Error;
 use crate::event::{Change, Mark, Namespace, Position};
 use crate::format::{Record, Route};
 use crate::source::Chunk;
-use crate::source::oplog::FaultKind;
 
 /// Resolves when every record of a batch is durable, or with the reason why not. A dropped sender counts as a failure.
 pub type Delivery = oneshot::Receiver<Result<(), Error>>;
@@ -235,6 +234,8 @@ pub struct Counts {
     pub watermarks: u32,
     /// Operations of other namespaces.
     pub filtered: u32,
+    /// Events published without their documents, counted above, too.
+    pub header_only: u32,
     /// Operations left out by policy.
     pub skipped: Faults,
     /// Operations published as dead letters.
@@ -248,18 +249,29 @@ pub struct Faults {
     pub unknown: u32,
     /// Damaged, or not to be encoded.
     pub unreadable: u32,
+    /// Larger than the sink takes.
+    pub too_large: u32,
+    /// Of a namespace that has no place in the sink.
+    pub unroutable: u32,
 }
 
 impl Faults {
     /// The counts with their reasons, fixed words.
-    pub fn by_reason(&self) -> [(&'static str, u32); 2] {
-        [(FaultKind::Unknown.name(), self.unknown), (FaultKind::Unreadable.name(), self.unreadable)]
+    pub fn by_reason(&self) -> [(&'static str, u32); 4] {
+        [
+            (Reason::Unknown.name(), self.unknown),
+            (Reason::Unreadable.name(), self.unreadable),
+            (Reason::TooLarge.name(), self.too_large),
+            (Reason::Unroutable.name(), self.unroutable),
+        ]
     }
 
-    fn add(&mut self, kind: FaultKind) {
-        *match kind {
-            FaultKind::Unknown => &mut self.unknown,
-            FaultKind::Unreadable => &mut self.unreadable,
+    fn add(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Unknown => &mut self.unknown,
+            Reason::Unreadable => &mut self.unreadable,
+            Reason::TooLarge => &mut self.too_large,
+            Reason::Unroutable => &mut self.unroutable,
         } += 1;
     }
 }
@@ -278,6 +290,8 @@ impl Counts {
             Change::Delete { .. } => &mut self.deletes,
             Change::Command(_) => &mut self.commands,
             Change::Watermark => &mut self.watermarks,
+            // What it is without its document was counted as what it is.
+            Change::HeaderOnly(_) => &mut self.header_only,
         } += 1;
     }
 }

@@ -5,17 +5,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::policy::stopped;
-use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
+use super::policy::Aside;
+use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, HeaderOnly, Mark, Namespace, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
+
+/// After that time the router is asked again for a place that there was not.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Prepares chunks.
 #[derive(Debug)]
@@ -25,7 +30,18 @@ pub struct Stage {
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
     policies: Policies,
-    routes: RwLock<HashMap<String, Arc<Route>>>,
+    places: RwLock<HashMap<String, Place>>,
+}
+
+/// What is known of a namespace's place.
+#[derive(Debug)]
+enum Place {
+    Route(Arc<Route>),
+    /// It has none, as far as is known.
+    Nowhere {
+        why: String,
+        until: Instant,
+    },
 }
 
 impl Stage {
@@ -37,7 +53,7 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, policies, routes: RwLock::default() }
+        Self { source, namespaces, router, encoder, policies, places: RwLock::default() }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -50,8 +66,8 @@ impl Stage {
         for op in &chunk.ops {
             match self.publish(&chunk, op, &mut place, &mut out, &mut counts).await {
                 Ok(()) => {}
-                Err(Obstacle::Fault(fault)) => {
-                    self.set_aside(&chunk, op, &fault, &mut out, &mut counts).await?;
+                Err(Obstacle::Aside(aside)) => {
+                    self.set_aside(&chunk, op, *aside, &mut out, &mut counts).await?;
                 }
                 Err(Obstacle::Error(error)) => return Err(error),
             }
@@ -78,7 +94,7 @@ impl Stage {
         for ns in self.places(&event).into_iter().flatten() {
             let route = match place {
                 Some((known, route)) if *known == ns => Arc::clone(route),
-                _ => self.route(ns).await?,
+                _ => self.route(ns, event.at).await?,
             };
             // A rename within one place is one event there.
             if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
@@ -121,16 +137,39 @@ impl Stage {
         if from.is_some() && !self.encoder.tells_where_renames_lead() { [from, None] } else { [from, to] }
     }
 
-    async fn route(&self, ns: Namespace<'_>) -> Result<Arc<Route>, Error> {
+    /// The place of a namespace; at its first event the router finds it. Where there is none, it looks again after a while: somebody may
+    /// have made one.
+    async fn route(&self, ns: Namespace<'_>, at: Position) -> Result<Arc<Route>, Obstacle> {
         let name = ns.to_string();
-        if let Some(route) = self.routes.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&name)
-        {
-            return Ok(Arc::clone(route));
+        match self.places.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            Some(Place::Route(route)) => return Ok(Arc::clone(route)),
+            Some(Place::Nowhere { why, until }) if Instant::now() < *until => {
+                return Err(unroutable(name, at, why.clone()));
+            }
+            _ => {}
         }
         // Several chunks may ask at the same time: the router answers all of them alike.
-        let route = self.router.route(ns).await?;
-        let mut routes = self.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Arc::clone(routes.entry(name).or_insert(route)))
+        let found = self.router.route(ns).await;
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(route) => {
+                places.insert(name, Place::Route(Arc::clone(&route)));
+                Ok(route)
+            }
+            Err(error) if self.goes_on_without(&error) => {
+                let why = error.what().to_owned();
+                let until = Instant::now() + LOOK_AGAIN;
+                places.insert(name.clone(), Place::Nowhere { why: why.clone(), until });
+                Err(unroutable(name, at, why))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether an error of the router means that a namespace has no place, and that this is not the end.
+    fn goes_on_without(&self, error: &Error) -> bool {
+        self.policies.unroutable != OnFault::Stop
+            && matches!(error.kind(), ErrorKind::Refused | ErrorKind::Collision)
     }
 
     fn encode(
@@ -140,11 +179,10 @@ impl Stage {
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
-        let before = out.len();
-        let encoded = self.encoder.encode(event, route, out);
-        encoded.map_err(|error| unencodable(event, error.to_string()))?;
-        let size = out.len() - before;
-        fits(format_args!("event of {}", event.ns), event.at, size, route)?;
+        let size = self.write(event, route, out)?;
+        if size > route.bytes_max {
+            return self.too_large(event, size, route, out, counts);
+        }
         if size > 0 {
             counts.add(&event.change);
             if route.tombstones && matches!(event.change, Change::Delete { .. }) {
@@ -152,6 +190,48 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Writes an event's records, if they fit. Tells their size.
+    fn write(
+        &self,
+        event: &ChangeEvent<'_>,
+        route: &Arc<Route>,
+        out: &mut RecordWriter,
+    ) -> Result<usize, Fault> {
+        let mark = out.mark();
+        let encoded = self.encoder.encode(event, route, out);
+        encoded.map_err(|error| unencodable(event, error.to_string()))?;
+        let size = out.size_since(mark);
+        if size > route.bytes_max {
+            out.rewind(mark);
+        }
+        Ok(size)
+    }
+
+    /// An event that takes `size` bytes, more than its route takes, goes without its document or is set aside, as its policy says.
+    fn too_large(
+        &self,
+        event: &ChangeEvent<'_>,
+        size: usize,
+        route: &Arc<Route>,
+        out: &mut RecordWriter,
+        counts: &mut Counts,
+    ) -> Result<(), Obstacle> {
+        let Route { name, bytes_max: limit, .. } = &**route;
+        let mut what = format!("the event takes {size} bytes, {name} takes {limit} at most");
+        if let (OnTooLarge::HeaderOnly, Some(key)) = (self.policies.too_large, event.change.key()) {
+            let header = HeaderOnly { op: event.change.name(), key: *key, bytes: size, limit: *limit };
+            let header = ChangeEvent { change: Change::HeaderOnly(header), ..*event };
+            if self.write(&header, route, out)? <= *limit {
+                tracing::error!(position = %event.at, ns = %event.ns, what, "published without its document, as [on] says");
+                counts.add(&event.change);
+                counts.add(&header.change);
+                return Ok(());
+            }
+            what += ", even without its document";
+        }
+        Err(Aside::new(Reason::TooLarge, ErrorKind::TooLarge, event.at, event.ns.to_string(), what).into())
     }
 
     /// Contents that no events have told: the policy, and a word to the operator.
@@ -175,27 +255,29 @@ impl Stage {
         &self,
         chunk: &Chunk,
         op: &Op,
-        fault: &Fault,
+        aside: Aside,
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Error> {
-        let Fault { at, kind, ns, what } = fault;
-        let reason = kind.name();
-        match self.policies.on(*kind) {
-            OnFault::Stop => return Err(stopped(fault)),
+        let Aside { at, reason: why, ns, what, error } = aside;
+        let reason = why.name();
+        match self.policies.on(why) {
+            OnFault::Stop => return Err(error),
             OnFault::Skip => {
                 tracing::error!(position = %at, ns, reason, what, "left out, as [on] says");
-                counts.skipped.add(*kind);
+                counts.skipped.add(why);
             }
             OnFault::DeadLetter => {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
-                let (ns, before) = (Namespace::split(ns), out.len());
+                let (ns, mark) = (Namespace::split(&ns), out.mark());
                 let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
-                let bytes = chunk.document(op);
-                DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
-                fits("dead letter", *at, out.len() - before, &route)?;
-                counts.dead_letters.add(*kind);
+                let (what, bytes) = (what.as_str(), chunk.document(op));
+                let event = translate(chunk, op, &self.namespaces, source).ok().flatten();
+                let id = event.and_then(|event| event.change.key()?.id());
+                DeadLetter { at, term, wall_ms, source, ns, reason, what, id, bytes }.write(&route, out);
+                fits("dead letter", at, out.size_since(mark), &route)?;
+                counts.dead_letters.add(why);
             }
         }
         Ok(())
@@ -205,14 +287,20 @@ impl Stage {
 /// Why an operation was not published.
 enum Obstacle {
     /// Its policy decides what becomes of it.
-    Fault(Fault),
+    Aside(Box<Aside>),
     /// Nothing can be published.
     Error(Error),
 }
 
+impl From<Aside> for Obstacle {
+    fn from(aside: Aside) -> Self {
+        Self::Aside(Box::new(aside))
+    }
+}
+
 impl From<Fault> for Obstacle {
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+        Aside::from(fault).into()
     }
 }
 
@@ -225,10 +313,15 @@ impl From<Error> for Obstacle {
 impl From<Obstacle> for Error {
     fn from(obstacle: Obstacle) -> Self {
         match obstacle {
-            Obstacle::Fault(fault) => stopped(&fault),
+            Obstacle::Aside(aside) => aside.error,
             Obstacle::Error(error) => error,
         }
     }
+}
+
+/// An event of a namespace that has no place.
+fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
+    Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
 }
 
 /// Refuses what the sink would refuse.

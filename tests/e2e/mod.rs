@@ -19,6 +19,7 @@ mod fresh;
 mod keys;
 mod limits;
 mod namespaces;
+mod no_room;
 mod policies;
 mod quiet;
 mod resume;

@@ -6,6 +6,8 @@
 //!  "position":"…","clusterTime":{…},"wallTime":{…},"txn":{"id":"…","index":0,"count":3},"collectionId":"…","source":"…"}
 //! ```
 //!
+//! An event that the sink has no room for has `tooLarge` in place of its document, with its size and the limit in bytes.
+//!
 //! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
 //! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
 //! path could be read in several ways, because a name has a dot or is a number, `disambiguatedPaths` has its parts.
@@ -24,8 +26,8 @@ use crate::bson::extjson::{
 };
 use crate::bson::{Malformed, RawDoc, RawValue, is_plainest, plainest};
 use crate::event::{
-    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
-    Txn,
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, HeaderOnly,
+    Key, Namespace, Txn,
 };
 
 /// Writes one record per event. Its key is the document's `_id` alone, with numbers of the plainest type, so that all events of a document
@@ -105,6 +107,10 @@ impl Json {
                 self.update(out, delta, path)
             }
             Change::Command(command) => self.command(out, command),
+            Change::HeaderOnly(header) => {
+                too_large(out, header);
+                Ok(())
+            }
             Change::Delete { .. } | Change::Watermark => Ok(()),
         }
     }
@@ -312,6 +318,16 @@ impl DeltaVisitor for List<'_> {
             self.out.push(b']');
         }
     }
+}
+
+/// What is missing, and why.
+fn too_large(out: &mut Vec<u8>, header: &HeaderOnly<'_>) {
+    member(out, "tooLarge");
+    out.extend_from_slice(b"{\"bytes\":");
+    integer(out, header.bytes);
+    member(out, "limit");
+    integer(out, header.limit);
+    out.push(b'}');
 }
 
 /// Begins a member that is not the first of its object.

@@ -13,12 +13,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
+use super::listeners::Listeners;
 use super::stats;
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
 use crate::kafka::{Cluster, Context, Poller, code_of, verdict};
-use crate::pipeline::{ClientMonitor, Delivery, Hold, RecordBatch, Sink};
+use crate::pipeline::{Delivery, Hold, RecordBatch, Sink};
 
 /// Publishes records. The first failure is the last word: everything sent after it fails too, so that no record is stored behind a hole.
 pub(super) struct KafkaSink {
@@ -33,10 +34,10 @@ impl KafkaSink {
         cluster: &Cluster,
         batch_bytes: usize,
         touched: Arc<Touched>,
-        monitor: Option<Arc<dyn ClientMonitor>>,
+        listeners: Listeners,
     ) -> Result<Self, Error> {
         let producer =
-            cluster.producer(Reports { context: cluster.context(), monitor, ..Reports::default() })?;
+            cluster.producer(Reports { context: cluster.context(), listeners, ..Reports::default() })?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
         Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
@@ -215,8 +216,7 @@ pub(super) struct Reports {
     failure: OnceLock<Failure>,
     /// Where records may wait that have to hear of it.
     lanes: Mutex<Vec<Arc<Lane>>>,
-    /// Hears what librdkafka says of itself.
-    monitor: Option<Arc<dyn ClientMonitor>>,
+    listeners: Listeners,
 }
 
 impl Reports {
@@ -255,7 +255,9 @@ impl Reports {
     }
 
     fn explain(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
-        use RDKafkaErrorCode::{Fatal, GaplessGuarantee, PurgeInflight, PurgeQueue};
+        use RDKafkaErrorCode::{
+            Fatal, GaplessGuarantee, MessageBatchTooLarge, MessageSizeTooLarge, PurgeInflight, PurgeQueue,
+        };
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
         // These follow from a fatal error, whose cause the client knows.
         if let (PurgeQueue | PurgeInflight | Fatal | GaplessGuarantee, Some((code, reason))) =
@@ -264,7 +266,13 @@ impl Reports {
             let (kind, next) = verdict(code);
             return Failure { kind, what: format!("Kafka gave up sending: {reason}; {next}") };
         }
-        let (kind, next) = verdict(code);
+        let (mut kind, mut next) = verdict(code);
+        if let (MessageSizeTooLarge | MessageBatchTooLarge, Some(position)) = (code, position) {
+            kind = self.listeners.refusals.note(position);
+            if kind == ErrorKind::SinkUnavailable {
+                next = "the topic's limit is lower than it was: it is asked for again";
+            }
+        }
         let verb = if kind == ErrorKind::SinkUnavailable { "did not store" } else { "refused" };
         let position = position.unwrap_or("unknown");
         let what =
@@ -292,7 +300,7 @@ impl ClientContext for Reports {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        if let (Some(monitor), Some(statistics)) = (&self.monitor, stats::read(statistics)) {
+        if let (Some(monitor), Some(statistics)) = (&self.listeners.monitor, stats::read(statistics)) {
             monitor.client(&statistics);
         }
     }

@@ -74,6 +74,8 @@ impl Waiting {
 
 impl Lane {
     fn new(route: Arc<Route>, partition: i32, batch_bytes: usize) -> Self {
+        // Brokers apply a topic's limit to batches. What is counted here may be less than what they count, by a few bytes for each record.
+        let batch_bytes = batch_bytes.min(route.bytes_max / 5 * 4);
         Self { route, partition, batch_bytes, state: Mutex::default() }
     }
 

@@ -5,11 +5,12 @@
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go;
-//! - `stats`: what librdkafka tells of itself;
+//! - `stats` and `listeners`: what librdkafka tells of itself, and whom;
 //! - `tail`: the last record, where the checkpoint is missing.
 
 mod deliver;
 mod lanes;
+mod listeners;
 mod property;
 mod router;
 mod rules;
@@ -32,6 +33,7 @@ use crate::kafka::{Cluster, Topics, blocking};
 use crate::pipeline::{ClientMonitor, OpenSink, Opened, OwnStore, SinkTail, Stored};
 
 use deliver::KafkaSink;
+use listeners::Listeners;
 use router::KafkaRouter;
 use touched::Touched;
 
@@ -46,14 +48,14 @@ pub struct Kafka {
     name: String,
     settings: Settings,
     budget_bytes: usize,
-    monitor: Option<Arc<dyn ClientMonitor>>,
+    listeners: Listeners,
 }
 
 impl Kafka {
     /// The sink of that name, for a pipeline with that budget. Fails, with the key, if the settings can't be used; connects to nothing
     /// yet.
     pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
-        let kafka = Self { name: name.to_owned(), settings, budget_bytes, monitor: None };
+        let kafka = Self { name: name.to_owned(), settings, budget_bytes, listeners: Listeners::default() };
         kafka.cluster().map(|_| kafka)
     }
 
@@ -68,7 +70,7 @@ impl Kafka {
             &cluster,
             self.settings.batch_bytes(),
             Arc::clone(&touched),
-            self.monitor.clone(),
+            self.listeners.clone(),
         )?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
@@ -100,7 +102,8 @@ impl Kafka {
 
     async fn check(&self) -> Result<String, Error> {
         let cluster = self.cluster()?;
-        let sink = KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default(), None)?;
+        let sink =
+            KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default(), Listeners::default())?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;
@@ -147,7 +150,7 @@ impl OpenSink for Kafka {
     }
 
     fn watched_by(&mut self, monitor: Arc<dyn ClientMonitor>) {
-        self.monitor = Some(monitor);
+        self.listeners.monitor = Some(monitor);
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Error>> {

@@ -124,7 +124,7 @@ impl KafkaRouter {
         Ok(Route {
             name: topic,
             addressing: Addressing::Partitions(found.partitions),
-            bytes_max: self.bytes_max(&found)?,
+            bytes_max: self.bytes_max(&found),
             tombstones: used != Use::DeadLetters && self.settings.has_tombstones(is_compacted),
         })
     }
@@ -163,21 +163,10 @@ impl KafkaRouter {
     }
 
     /// The topic's limit, which brokers apply to batches; where it is hidden the client's, and the broker has the last word.
-    fn bytes_max(&self, topic: &Description) -> Result<usize, Error> {
+    fn bytes_max(&self, topic: &Description) -> usize {
         let client = self.settings.record_bytes_max();
         let limit = topic.number("max.message.bytes").unwrap_or(client);
-        let batch = self.settings.batch_bytes();
-        if limit < batch {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the topic {} takes {limit} bytes at a time (max.message.bytes), and batches are up to {batch}: \
-                     raise it, or set sinks.{}.librdkafka.\"batch.size\" = {limit}",
-                    topic.name, self.name
-                ),
-            ));
-        }
-        Ok(limit.min(client).saturating_sub(FRAMING_BYTES_MAX))
+        limit.min(client).saturating_sub(FRAMING_BYTES_MAX)
     }
 }
 
