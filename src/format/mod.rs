@@ -8,6 +8,7 @@ mod dead_letter;
 mod header;
 mod json;
 mod lists;
+mod manifest;
 mod memo;
 mod mongodb;
 mod name;
@@ -19,6 +20,7 @@ pub use bson::Bson;
 pub use dead_letter::DeadLetter;
 pub use header::Header;
 pub use json::Json;
+pub use manifest::{EventTraits, Manifest};
 pub use mongodb::Mongodb;
 pub use name::{Template, TemplateError, collision_key, murmur2};
 pub use record::{

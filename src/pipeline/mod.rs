@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod allocations;
+mod announce;
 mod budget;
 mod in_flight;
 mod keeper;
@@ -20,6 +21,7 @@ mod sim;
 mod stage;
 mod supervise;
 
+pub use announce::ManifestPlace;
 pub use budget::{BATCHES_MAX, Budget};
 pub use in_flight::Durable;
 pub use policy::{OnFault, OnReplaced, OnTooLarge, Policies, Reason};
@@ -61,6 +63,12 @@ pub trait Router: Send + Sync + fmt::Debug {
 
     /// Where dead letters go.
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>>;
+
+    /// Where the manifests of namespaces go whose events go to `route`; none if the sink has none.
+    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        let _ = route;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Where a watermark goes now; none if the sink needs none. Called once for each watermark.
     fn watermark_routes(&self) -> Vec<Arc<Route>>;

@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::announce::Announced;
 use super::policy::Aside;
 use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Change, ChangeEvent, HeaderOnly, Mark, Namespace, Position};
-use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
+use crate::format::{DeadLetter, Encoded, Encoder, EventTraits, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
 
@@ -27,8 +28,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub struct Stage {
     source: String,
     namespaces: Arc<Namespaces>,
-    router: Arc<dyn Router>,
+    pub(super) router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
+    /// Told in manifests; none where there are no manifests.
+    pub(super) traits: Option<EventTraits>,
     policies: Policies,
     places: RwLock<HashMap<String, Place>>,
 }
@@ -53,7 +56,13 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, policies, places: RwLock::default() }
+        Self { source, namespaces, router, encoder, traits: None, policies, places: RwLock::default() }
+    }
+
+    /// The same, with a manifest before a namespace's first event.
+    #[must_use]
+    pub fn with_manifests(self, traits: EventTraits) -> Self {
+        Self { traits: Some(traits), ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -62,9 +71,9 @@ impl Stage {
         let mut out =
             RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
         let mut counts = Counts::default();
-        let mut place = None;
+        let mut last = Last::default();
         for op in &chunk.ops {
-            match self.publish(&chunk, op, &mut place, &mut out, &mut counts).await {
+            match self.publish(&chunk, op, &mut last, &mut out, &mut counts).await {
                 Ok(()) => {}
                 Err(Obstacle::Aside(aside)) => {
                     self.set_aside(&chunk, op, *aside, &mut out, &mut counts).await?;
@@ -75,12 +84,12 @@ impl Stage {
         Ok(batch(out.finish(), &chunk, counts))
     }
 
-    /// Encodes an operation's event for each of its places. `place` is where the last one went.
+    /// Encodes an operation's event for each of its places.
     async fn publish<'c>(
         &'c self,
         chunk: &'c Chunk,
         op: &Op,
-        place: &mut Option<(Namespace<'c>, Arc<Route>)>,
+        last: &mut Last<'c>,
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
@@ -92,16 +101,17 @@ impl Stage {
         self.note_replaced(&event)?;
         let mut gone_to = None;
         for ns in self.places(&event).into_iter().flatten() {
-            let route = match place {
+            let route = match &last.place {
                 Some((known, route)) if *known == ns => Arc::clone(route),
                 _ => self.route(ns, event.at).await?,
             };
             // A rename within one place is one event there.
             if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
+                self.announce(&event, ns, &route, &mut last.announced, out).await?;
                 self.encode(&event, &route, out, counts)?;
             }
             gone_to = Some(Arc::clone(&route));
-            *place = Some((ns, route));
+            last.place = Some((ns, route));
         }
         Ok(())
     }
@@ -282,6 +292,15 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// What one operation of a chunk leaves to the next.
+#[derive(Default)]
+struct Last<'c> {
+    /// Where it went.
+    place: Option<(Namespace<'c>, Arc<Route>)>,
+    /// The namespaces that manifests have told of.
+    announced: Announced<'c>,
 }
 
 /// Why an operation was not published.

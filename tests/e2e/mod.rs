@@ -18,6 +18,7 @@ mod failover;
 mod fresh;
 mod keys;
 mod limits;
+mod manifest;
 mod namespaces;
 mod no_room;
 mod policies;

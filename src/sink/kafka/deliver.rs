@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
 use super::listeners::Listeners;
+use super::manifests::Manifests;
 use super::stats;
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
@@ -26,6 +27,7 @@ pub(super) struct KafkaSink {
     producer: Poller<Reports>,
     lanes: Lanes,
     touched: Arc<Touched>,
+    manifests: Manifests,
 }
 
 impl KafkaSink {
@@ -33,6 +35,7 @@ impl KafkaSink {
     pub(super) fn new(
         cluster: &Cluster,
         batch_bytes: usize,
+        manifest_topic: String,
         touched: Arc<Touched>,
         listeners: Listeners,
     ) -> Result<Self, Error> {
@@ -40,7 +43,12 @@ impl KafkaSink {
             cluster.producer(Reports { context: cluster.context(), listeners, ..Reports::default() })?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
-        Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
+        Ok(Self {
+            producer,
+            lanes: Lanes::new(batch_bytes),
+            touched,
+            manifests: Manifests::new(manifest_topic),
+        })
     }
 
     /// The producer, for looking at the cluster.
@@ -80,7 +88,8 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn send(&mut self, batch: RecordBatch) -> Delivery {
-        let RecordBatch { bytes, records, hold, .. } = batch;
+        let RecordBatch { bytes, mut records, hold, .. } = batch;
+        self.manifests.keep_news(&bytes, &mut records);
         let (ack, delivery) = Ack::new(message_count(&records), hold);
         let data = Arc::new(Data { bytes, records });
         match self.produce(&data, &ack) {

@@ -4,13 +4,14 @@
 //! - `router`: the topic of a namespace; `topic`: what can be lost there;
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
-//! - `touched`: where watermarks go;
+//! - `touched`: where watermarks go; `manifests`: which of them say something new;
 //! - `stats` and `listeners`: what librdkafka tells of itself, and whom;
 //! - `tail`: the last record, where the checkpoint is missing.
 
 mod deliver;
 mod lanes;
 mod listeners;
+mod manifests;
 mod property;
 mod router;
 mod rules;
@@ -66,17 +67,22 @@ impl Kafka {
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
         let (cluster, touched) = (self.cluster()?, Arc::new(Touched::default()));
-        let sink = KafkaSink::new(
-            &cluster,
-            self.settings.batch_bytes(),
-            Arc::clone(&touched),
-            self.listeners.clone(),
-        )?;
+        let sink = self.sink(&cluster, &touched)?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
         let router = KafkaRouter::new(&self.name, &self.settings, &cluster, touched)?;
         router.look_over(&metadata, &self.ours()?).await?;
         Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
+    }
+
+    fn sink(&self, cluster: &Cluster, touched: &Arc<Touched>) -> Result<KafkaSink, Error> {
+        KafkaSink::new(
+            cluster,
+            self.settings.batch_bytes(),
+            self.settings.manifest_topic(),
+            Arc::clone(touched),
+            self.listeners.clone(),
+        )
     }
 
     async fn tail(&self, cluster: &Cluster, metadata: &Metadata) -> Result<SinkTail, Error> {
@@ -102,8 +108,7 @@ impl Kafka {
 
     async fn check(&self) -> Result<String, Error> {
         let cluster = self.cluster()?;
-        let sink =
-            KafkaSink::new(&cluster, self.settings.batch_bytes(), Arc::default(), Listeners::default())?;
+        let sink = self.sink(&cluster, &Arc::default())?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;

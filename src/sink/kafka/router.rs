@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
 use crate::format::{Addressing, Route, Template, collision_key};
 use crate::kafka::{Cluster, Description, NewTopicSpec, Topics};
-use crate::pipeline::Router;
+use crate::pipeline::{ManifestPlace, Router};
 
 /// What a batch takes beside a record's key, value and header: its own head is 61 bytes, the record's lengths and deltas and the header's
 /// name are at most 47.
@@ -31,6 +31,7 @@ pub(super) struct KafkaRouter {
     touched: Arc<Touched>,
     places: Mutex<Places>,
     dead_letters: OnceCell<Arc<Route>>,
+    manifests: OnceCell<Option<Arc<Route>>>,
     /// The topics whose weaknesses the operator has been told.
     told: Mutex<HashSet<String>>,
 }
@@ -41,6 +42,8 @@ struct Places {
     owners: HashMap<String, (String, String)>,
     /// By topic.
     routes: HashMap<String, Arc<Route>>,
+    /// Whether a topic is compacted, where it can be seen.
+    compacted: HashMap<String, bool>,
 }
 
 impl KafkaRouter {
@@ -65,6 +68,7 @@ impl KafkaRouter {
             touched,
             places: Mutex::new(places),
             dead_letters: OnceCell::new(),
+            manifests: OnceCell::new(),
             told: Mutex::default(),
         })
     }
@@ -121,11 +125,15 @@ impl KafkaRouter {
             warn(&[&found]);
         }
         let is_compacted = found.settings.is_some().then(|| topic::is_compacted(&found));
+        if let Some(is_compacted) = is_compacted {
+            self.places().compacted.insert(topic.clone(), is_compacted);
+        }
         Ok(Route {
             name: topic,
             addressing: Addressing::Partitions(found.partitions),
             bytes_max: self.bytes_max(&found),
-            tombstones: used != Use::DeadLetters && self.settings.has_tombstones(is_compacted),
+            tombstones: matches!(used, Use::Documents | Use::Deltas)
+                && self.settings.has_tombstones(is_compacted),
         })
     }
 
@@ -136,7 +144,8 @@ impl KafkaRouter {
             .topics
             .create(NewTopicSpec {
                 name: topic,
-                partitions: self.settings.partitions,
+                // The last manifest of each namespace is little.
+                partitions: if used == Use::Manifests { 1 } else { self.settings.partitions },
                 replication_factor: self.settings.replication_factor,
                 config: &config,
             })
@@ -145,6 +154,19 @@ impl KafkaRouter {
         let gone =
             || Error::new(ErrorKind::SinkUnavailable, format!("the topic {topic} was created and is gone"));
         self.topics.describe(topic).await?.ok_or_else(gone)
+    }
+
+    /// The topic of the manifests; none where it is missing and may not be made.
+    async fn find_manifests(&self) -> Result<Option<Arc<Route>>, Error> {
+        let topic = self.settings.manifest_topic();
+        if !self.settings.create_topics && self.topics.partitions(&topic).await?.is_none() {
+            tracing::warn!(
+                topic,
+                "there is no topic for the manifests of namespaces, and create_topics is off: none are written"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(self.locate(topic, Use::Manifests).await?)))
     }
 
     /// Warns of what can be lost in the topics that are there already.
@@ -197,11 +219,23 @@ impl Router for KafkaRouter {
         self.dead_letters.get_or_try_init(found).map_ok(Arc::clone).boxed()
     }
 
-    /// None among the dead letters: nobody waits there for what comes behind one.
+    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        async move {
+            if !self.settings.manifest {
+                return Ok(None);
+            }
+            let place = self.manifests.get_or_try_init(|| self.find_manifests()).await?;
+            let compacted = self.places().compacted.get(&route.name).copied();
+            Ok(place.as_ref().map(|route| ManifestPlace { route: Arc::clone(route), compacted }))
+        }
+        .boxed()
+    }
+
+    /// None among dead letters and manifests: nobody waits there for what comes behind one.
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         let mut routes = self.touched.next_watermark(|| self.places().routes.values().cloned().collect());
-        let dead_letters = self.dead_letters.get();
-        routes.retain(|route| dead_letters.is_none_or(|dead| !Arc::ptr_eq(dead, route)));
+        let own = [self.dead_letters.get(), self.manifests.get().and_then(Option::as_ref)];
+        routes.retain(|route| own.iter().flatten().all(|own| !Arc::ptr_eq(own, route)));
         routes
     }
 }

@@ -87,6 +87,9 @@ pub struct Settings {
     pub replication_factor: i32,
     /// What becomes of old records in the topics that are created for namespaces; by default what the brokers are configured for.
     pub cleanup_policy: Option<CleanupPolicy>,
+    /// Whether a namespace's first event is preceded by a record that says what must be known of it, in a topic of its own.
+    #[serde(deserialize_with = "loose")]
+    pub manifest: bool,
     /// When a delete is followed by a record with its key and no value.
     pub tombstones: Tombstones,
     /// Other settings of the topics that are created, passed on as they are.
@@ -122,6 +125,7 @@ impl Default for Settings {
             partitions: BROKER_DEFAULT,
             replication_factor: BROKER_DEFAULT,
             cleanup_policy: None,
+            manifest: true,
             tombstones: Tombstones::default(),
             topic_config: BTreeMap::new(),
             user: None,
@@ -222,6 +226,9 @@ impl Settings {
     /// The settings of the topics that are created for that.
     pub(super) fn topic_settings(&self, used: Use) -> Vec<(String, String)> {
         let given = self.topic_config.iter().map(|(key, value)| (dotted(key), value.text().to_owned()));
+        if used == Use::Manifests {
+            return vec![("cleanup.policy".to_owned(), CleanupPolicy::Compact.name().to_owned())];
+        }
         let policy = self.cleanup_policy.filter(|_| matches!(used, Use::Documents | Use::Deltas));
         given.chain(policy.map(|policy| ("cleanup.policy".to_owned(), policy.name().to_owned()))).collect()
     }
@@ -240,7 +247,12 @@ impl Settings {
 
     /// The topics that hold no events.
     pub(super) fn own_topics(&self) -> [String; 2] {
-        [self.checkpoint_topic(), format!("{}._namespaces", self.prefix)]
+        [self.checkpoint_topic(), self.manifest_topic()]
+    }
+
+    /// The topic of the manifests.
+    pub(super) fn manifest_topic(&self) -> String {
+        format!("{}._namespaces", self.prefix)
     }
 
     /// The topic of what can't become an event.

@@ -153,6 +153,8 @@ pub(super) enum Use {
     Commands,
     /// Dead letters, each with a key of its own.
     DeadLetters,
+    /// Manifests, the last one of each namespace.
+    Manifests,
 }
 
 /// Why a topic can't be used so.
@@ -170,6 +172,10 @@ pub(super) fn check(topic: &Description, used: Use) -> Result<(), String> {
             Err("is compacted, which leaves the last command of each sort: set cleanup.policy=delete"
                 .to_owned())
         }
+        Use::Manifests if topic.settings.is_some() && !is_compacted(topic) => Err(
+            "is not compacted: what is said of quiet namespaces would be deleted; set cleanup.policy=compact"
+                .to_owned(),
+        ),
         _ => Ok(()),
     }
 }

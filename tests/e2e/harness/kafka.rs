@@ -27,7 +27,9 @@ fn read(bootstrap: &str, prefix: &str) -> Lanes {
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
-    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && !name.ends_with("._checkpoints");
+    let own = ["._checkpoints", "._namespaces"];
+    let is_ours =
+        |name: &str| name.starts_with(&format!("{prefix}.")) && !own.iter().any(|own| name.ends_with(own));
     let mut assignment = TopicPartitionList::new();
     let mut left: BTreeMap<(String, i32), i64> = BTreeMap::new();
     for topic in metadata.topics().iter().filter(|topic| is_ours(topic.name())) {
