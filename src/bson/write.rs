@@ -77,10 +77,16 @@ impl<'b> DocWriter<'b> {
 
     /// Appends binary data of a subtype other than 2, whose layout is another.
     pub fn append_binary(&mut self, name: &[u8], subtype: u8, bytes: &[u8]) {
+        self.append_binary_of_two(name, subtype, bytes, &[]);
+    }
+
+    /// Appends binary data that comes in two pieces.
+    pub(crate) fn append_binary_of_two(&mut self, name: &[u8], subtype: u8, first: &[u8], second: &[u8]) {
         self.head(name, Kind::Binary);
-        self.out.extend_from_slice(&length(bytes.len()));
+        self.out.extend_from_slice(&length(first.len() + second.len()));
         self.out.push(subtype);
-        self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(first);
+        self.out.extend_from_slice(second);
     }
 
     /// Appends a value whose bytes, as BSON stores them, are those of `kind`.

@@ -4,7 +4,7 @@
 //! this order, `d` (deleted fields), `u` (updated), `i` (inserted), `b` (patched binary data) and any number of `s<field>` (nested
 //! diffs); an array diff starts with `a: true`, then `l` (new length), `u<index>` and `s<index>`.
 
-use crate::bson::{DEPTH_MAX, Malformed, RawDoc, RawValue};
+use crate::bson::{DEPTH_MAX, Element, Iter, Malformed, RawDoc, RawValue};
 
 /// What an update changed.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,10 @@ pub trait DeltaVisitor {
     fn removed(&mut self, path: &[u8]);
     /// An array was cut to that many elements.
     fn truncated(&mut self, path: &[u8], new_size: i32);
+    /// What was told since the last call, or since the beginning, is the content of that section of the diff, at the root.
+    fn root_section(&mut self, section: Section) {
+        let _ = section;
+    }
     /// What was told last is on a path that does not say by itself where its names end, or which of its numbers are indexes.
     fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
         let _ = (path, components);
@@ -95,17 +99,23 @@ impl Delta<'_> {
 }
 
 /// The sections of a document diff, in the order the grammar demands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Section {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// `d`: fields that are gone.
     Deleted,
+    /// `u`: new values in the old places.
     Updated,
+    /// `i`: new fields behind the others.
     Inserted,
+    /// `b`: patches of binary data.
     Binary,
+    /// `s` and a field's name: the diff of what is in that field.
     Nested,
 }
 
 impl Section {
-    fn of(name: &[u8]) -> Option<Self> {
+    /// What a section of that name is.
+    pub fn of(name: &[u8]) -> Option<Self> {
         match name {
             b"d" => Some(Self::Deleted),
             b"u" => Some(Self::Updated),
@@ -114,6 +124,38 @@ impl Section {
             [b's', ..] => Some(Self::Nested),
             _ => None,
         }
+    }
+}
+
+/// A document diff, section by section.
+struct Sections<'a> {
+    /// `d`, `u`, `i`, `b`.
+    fields: [Option<RawDoc<'a>>; 4],
+    /// The first nested diff and what is behind it.
+    nested: Option<Iter<'a>>,
+}
+
+impl<'a> Sections<'a> {
+    /// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
+    fn of(diff: RawDoc<'a>) -> Result<Self, Malformed> {
+        let mut sections = Self { fields: [None; 4], nested: None };
+        let mut last = None;
+        let mut elements = diff.iter();
+        loop {
+            let here = elements.clone();
+            let Some(element) = elements.next().transpose()? else { break };
+            let section = Section::of(element.name).ok_or(malformed("update diff: unknown section"))?;
+            if last > Some(section) || (last == Some(section) && section != Section::Nested) {
+                return Err(malformed("update diff: section out of order or repeated"));
+            }
+            last = Some(section);
+            let content = section_doc(element.value)?;
+            match section {
+                Section::Nested => sections.nested = sections.nested.or(Some(here)),
+                fields => sections.fields[fields as usize] = Some(content),
+            }
+        }
+        if last.is_some() { Ok(sections) } else { Err(malformed("update diff: empty")) }
     }
 }
 
@@ -128,23 +170,21 @@ type Place<'p> = Option<&'p Components<'p>>;
 impl<V: DeltaVisitor> Walk<'_, V> {
     fn document(&mut self, diff: RawDoc<'_>, place: Place<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
-        check_sections(diff)?;
+        let sections = Sections::of(diff)?;
         // The change stream's order: what was set, then what was removed, then the nested diffs.
-        for wanted in [Section::Updated, Section::Inserted, Section::Binary, Section::Deleted] {
-            for element in diff {
-                let element = element?;
-                if Section::of(element.name) == Some(wanted) {
-                    self.fields(wanted, section_doc(element.value)?, place)?;
+        for section in [Section::Updated, Section::Inserted, Section::Binary, Section::Deleted] {
+            if let Some(fields) = sections.fields[section as usize] {
+                self.fields(section, fields, place)?;
+                if place.is_none() {
+                    self.visitor.root_section(section);
                 }
             }
         }
-        for element in diff {
+        for element in sections.nested.into_iter().flatten() {
             let element = element?;
-            if Section::of(element.name) == Some(Section::Nested) {
-                let nested = section_doc(element.value)?;
-                let name = Component::Name(&element.name[1..]);
-                self.below(place, name, |walk, here| walk.nested(nested, here, depth + 1))?;
-            }
+            let nested = section_doc(element.value)?;
+            let name = Component::Name(&element.name[1..]);
+            self.below(place, name, |walk, here| walk.nested(nested, here, depth + 1))?;
         }
         Ok(())
     }
@@ -165,43 +205,34 @@ impl<V: DeltaVisitor> Walk<'_, V> {
         Ok(())
     }
 
-    /// A nested diff is one of an array if its first name is `a`: a document diff has no such section.
     fn nested(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
-        match diff.iter().next() {
-            Some(Ok(first)) if first.name == b"a" => {
-                if first.value.as_bool() != Some(true) {
-                    return Err(malformed("update diff: `a` is not true"));
-                }
-                self.array(diff, here, depth)
-            }
-            _ => self.document(diff, Some(here), depth),
+        if is_of_array(diff)? {
+            self.array(diff, here, depth)
+        } else {
+            self.document(diff, Some(here), depth)
         }
     }
 
     fn array(&mut self, diff: RawDoc<'_>, here: &Components<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
         for (number, element) in diff.iter().enumerate().skip(1) {
-            let element = element?;
-            match element.name {
-                b"l" if number == 1 => {
-                    let size = element.value.as_i32().ok_or(malformed("update diff: `l` is not an int32"))?;
+            match ArrayPart::of(number, element?)? {
+                ArrayPart::Length(size) => {
                     self.visitor.truncated(self.path, size);
                     self.told(here);
                 }
-                [b'u', index @ ..] if is_index(index) => {
+                ArrayPart::Updated(index, value) => {
                     self.below(Some(here), Component::Index(index), |walk, here| {
-                        walk.visitor.updated(walk.path, element.value)?;
+                        walk.visitor.updated(walk.path, value)?;
                         walk.told(here);
                         Ok(())
                     })?;
                 }
-                [b's', index @ ..] if is_index(index) => {
-                    let nested = section_doc(element.value)?;
+                ArrayPart::Nested(index, nested) => {
                     self.below(Some(here), Component::Index(index), |walk, here| {
                         walk.nested(nested, here, depth + 1)
                     })?;
                 }
-                _ => return Err(malformed("update diff: unknown part of an array")),
             }
         }
         Ok(())
@@ -234,32 +265,59 @@ impl<V: DeltaVisitor> Walk<'_, V> {
     }
 }
 
-/// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
-fn check_sections(diff: RawDoc<'_>) -> Result<(), Malformed> {
-    let mut last = None;
-    for element in diff {
-        let section = Section::of(element?.name).ok_or(malformed("update diff: unknown section"))?;
-        if last > Some(section) || (last == Some(section) && section != Section::Nested) {
-            return Err(malformed("update diff: section out of order or repeated"));
-        }
-        last = Some(section);
-    }
-    if last.is_some() { Ok(()) } else { Err(malformed("update diff: empty")) }
+/// One part of an array diff, behind its `a: true`.
+pub(super) enum ArrayPart<'a> {
+    /// The array's new length; only the first part may be one.
+    Length(i32),
+    /// An index, in digits, and its new value.
+    Updated(&'a [u8], RawValue<'a>),
+    /// An index, in digits, and the diff of what is there.
+    Nested(&'a [u8], RawDoc<'a>),
 }
 
-fn section_doc(value: RawValue<'_>) -> Result<RawDoc<'_>, Malformed> {
+impl<'a> ArrayPart<'a> {
+    /// The part in that place of the array diff.
+    pub(super) fn of(number: usize, element: Element<'a>) -> Result<Self, Malformed> {
+        match element.name {
+            b"l" if number == 1 => {
+                element.value.as_i32().map(Self::Length).ok_or(malformed("update diff: `l` is not an int32"))
+            }
+            [b'u', index @ ..] if is_index(index) => Ok(Self::Updated(index, element.value)),
+            [b's', index @ ..] if is_index(index) => Ok(Self::Nested(index, section_doc(element.value)?)),
+            _ => Err(malformed("update diff: unknown part of an array")),
+        }
+    }
+}
+
+/// A nested diff is one of an array if its first name is `a`: a document diff has no such section.
+pub(super) fn is_of_array(diff: RawDoc<'_>) -> Result<bool, Malformed> {
+    match diff.iter().next() {
+        Some(Ok(first)) if first.name == b"a" => match first.value.as_bool() {
+            Some(true) => Ok(true),
+            _ => Err(malformed("update diff: `a` is not true")),
+        },
+        _ => Ok(false),
+    }
+}
+
+/// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
+pub(super) fn check_sections(diff: RawDoc<'_>) -> Result<(), Malformed> {
+    Sections::of(diff).map(|_| ())
+}
+
+pub(super) fn section_doc(value: RawValue<'_>) -> Result<RawDoc<'_>, Malformed> {
     value.as_doc().ok_or(malformed("update diff: a section is not a document"))
 }
 
-fn check_depth(depth: usize) -> Result<(), Malformed> {
+pub(super) fn check_depth(depth: usize) -> Result<(), Malformed> {
     if depth > DEPTH_MAX { Err(malformed("update diff: nested too deeply")) } else { Ok(()) }
 }
 
-fn is_index(name: &[u8]) -> bool {
+pub(super) fn is_index(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(u8::is_ascii_digit)
 }
 
-fn malformed(what: &'static str) -> Malformed {
+pub(super) fn malformed(what: &'static str) -> Malformed {
     Malformed { what, offset: 0 }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::{Format, RecordWriter, Route};
 use crate::bson::extjson::{write_string, write_uuid};
-use crate::event::{Change, ChangeEvent, Namespace};
+use crate::event::{AfterImages, BeforeImages, Change, ChangeEvent, ImageSettings, Images, Namespace};
 
 /// What is to be known of a namespace.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,8 @@ pub struct Manifest<'a> {
 pub struct EventTraits {
     /// Their format.
     pub format: Format,
-    /// Which documents they have: `none`, `stored` or `lookup`; before the change, and behind it.
-    pub images: [&'static str; 2],
+    /// Which images they have.
+    pub images: ImageSettings,
 }
 
 impl Manifest<'_> {
@@ -44,7 +44,8 @@ impl Manifest<'_> {
 
     /// Appends its record, which stands before `event`.
     pub fn write(&self, event: &ChangeEvent<'_>, route: &Arc<Route>, out: &mut RecordWriter) {
-        let place = ChangeEvent { ns: self.ns, change: Change::Watermark, ..*event };
+        let place =
+            ChangeEvent { ns: self.ns, change: Change::Watermark, images: Images::default(), ..*event };
         let mut record = out.begin(&place, route).spread_by_key();
         let appended = record
             .key(|out| {
@@ -87,7 +88,13 @@ impl Manifest<'_> {
         out.push(b'"');
         text(out, "place", &self.place.name);
         text(out, "format", self.traits.format.name());
-        let [before, after] = self.traits.images;
+        let ImageSettings { before, after } = self.traits.images;
+        let before = if before == BeforeImages::None { "none" } else { "stored" };
+        let after = match after {
+            AfterImages::None => "none",
+            AfterImages::Stored => "stored",
+            AfterImages::Lookup => "lookup",
+        };
         out.extend_from_slice(b",\"images\":{\"before\":");
         write_string(out, before.as_bytes());
         text(out, "after", after);

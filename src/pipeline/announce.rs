@@ -27,7 +27,7 @@ impl Stage {
     /// Writes the manifest of a namespace before the chunk's first event of it that goes to `route`.
     pub(super) async fn announce<'c>(
         &self,
-        event: &ChangeEvent<'c>,
+        event: &ChangeEvent<'_>,
         ns: Namespace<'c>,
         route: &Arc<Route>,
         announced: &mut Announced<'c>,

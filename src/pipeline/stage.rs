@@ -15,7 +15,7 @@ use super::announce::Announced;
 use super::policy::Aside;
 use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, HeaderOnly, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, HeaderOnly, Images, Mark, Namespace, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, EventTraits, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
@@ -72,8 +72,8 @@ impl Stage {
             RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
         let mut counts = Counts::default();
         let mut last = Last::default();
-        for op in &chunk.ops {
-            match self.publish(&chunk, op, &mut last, &mut out, &mut counts).await {
+        for (index, op) in chunk.ops.iter().enumerate() {
+            match self.publish(&chunk, index, &mut last, &mut out, &mut counts).await {
                 Ok(()) => {}
                 Err(Obstacle::Aside(aside)) => {
                     self.set_aside(&chunk, op, *aside, &mut out, &mut counts).await?;
@@ -84,36 +84,57 @@ impl Stage {
         Ok(batch(out.finish(), &chunk, counts))
     }
 
-    /// Encodes an operation's event for each of its places.
+    /// Encodes the event of the operation at that index for each of its places.
     async fn publish<'c>(
         &'c self,
         chunk: &'c Chunk,
-        op: &Op,
+        index: usize,
         last: &mut Last<'c>,
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
-        let event = translate(chunk, op, &self.namespaces, &self.source)?;
+        let event = translate(chunk, &chunk.ops[index], &self.namespaces, &self.source)?;
         let Some(event) = event.filter(|event| self.encoder.publishes(&event.change)) else {
             counts.filtered += 1;
             return Ok(());
         };
         self.note_replaced(&event)?;
-        let mut gone_to = None;
-        for ns in self.places(&event).into_iter().flatten() {
-            let route = match &last.place {
-                Some((known, route)) if *known == ns => Arc::clone(route),
-                _ => self.route(ns, event.at).await?,
-            };
-            // A rename within one place is one event there.
-            if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
-                self.announce(&event, ns, &route, &mut last.announced, out).await?;
-                self.encode(&event, &route, out, counts)?;
+        let [from, to] = self.places(&event);
+        let Last { place, announced, computed } = last;
+        let event = match &chunk.images {
+            Some(fetched) => {
+                ChangeEvent { images: fetched.images(index, &event.change, event.at, computed), ..event }
             }
-            gone_to = Some(Arc::clone(&route));
-            last.place = Some((ns, route));
+            None => event,
+        };
+        if let Some(ns) = from {
+            let route = self.find(ns, event.at, place).await?;
+            self.announce(&event, ns, route, announced, out).await?;
+            self.encode(&event, route, out, counts)?;
+        }
+        if let Some(ns) = to {
+            let gone_to = place.take().filter(|_| from.is_some());
+            let route = self.find(ns, event.at, place).await?;
+            self.announce(&event, ns, route, announced, out).await?;
+            // A rename within one place is one event there.
+            if gone_to.is_none_or(|(_, other)| !Arc::ptr_eq(&other, route)) {
+                self.encode(&event, route, out, counts)?;
+            }
         }
         Ok(())
+    }
+
+    /// The place of a namespace, which most often is that of the event before.
+    async fn find<'c, 'p>(
+        &self,
+        ns: Namespace<'c>,
+        at: Position,
+        place: &'p mut Option<(Namespace<'c>, Arc<Route>)>,
+    ) -> Result<&'p Arc<Route>, Obstacle> {
+        if place.as_ref().is_none_or(|(known, _)| *known != ns) {
+            *place = Some((ns, self.route(ns, at).await?));
+        }
+        Ok(&place.as_ref().expect("it was found just now").1)
     }
 
     /// A batch that says: everything up to `end` has been published. Empty where the sink needs no watermark.
@@ -126,6 +147,7 @@ impl Stage {
             ns: Namespace { db: "", coll: "" },
             collection_id: None,
             change: Change::Watermark,
+            images: Images::default(),
             txn: None,
             source: &self.source,
         };
@@ -195,6 +217,7 @@ impl Stage {
         }
         if size > 0 {
             counts.add(&event.change);
+            counts.add_missing(&event.images);
             if route.tombstones && matches!(event.change, Change::Delete { .. }) {
                 out.tombstone();
             }
@@ -232,7 +255,8 @@ impl Stage {
         let mut what = format!("the event takes {size} bytes, {name} takes {limit} at most");
         if let (OnTooLarge::HeaderOnly, Some(key)) = (self.policies.too_large, event.change.key()) {
             let header = HeaderOnly { op: event.change.name(), key: *key, bytes: size, limit: *limit };
-            let header = ChangeEvent { change: Change::HeaderOnly(header), ..*event };
+            let header =
+                ChangeEvent { change: Change::HeaderOnly(header), images: Images::default(), ..*event };
             if self.write(&header, route, out)? <= *limit {
                 tracing::error!(position = %event.at, ns = %event.ns, what, "published without its document, as [on] says");
                 counts.add(&event.change);
@@ -301,6 +325,8 @@ struct Last<'c> {
     place: Option<(Namespace<'c>, Arc<Route>)>,
     /// The namespaces that manifests have told of.
     announced: Announced<'c>,
+    /// Room for a document that has to be computed.
+    computed: Vec<u8>,
 }
 
 /// Why an operation was not published.

@@ -11,7 +11,7 @@ use super::bits::TypeBits;
 use super::{ResumeToken, TokenPosition, TokenVersion, number};
 use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
-use crate::event::{Change, ChangeEvent, Command, Key, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Command, Images, Key, Namespace, Position};
 
 /// One token: what it was made of, and its bytes. Recorded on the servers that they name.
 fn vectors() -> impl Iterator<Item = Value> {
@@ -106,6 +106,7 @@ fn token(vector: &Value, op: &str, at: Position, o: RawDoc<'_>, key: RawDoc<'_>)
         ns: Namespace { db: "a", coll: "b" },
         collection_id: uuid(vector),
         change,
+        images: Images::default(),
         txn: None,
         source: "",
     };

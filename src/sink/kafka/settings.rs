@@ -12,7 +12,7 @@ use super::property::{Property, loose};
 use super::security::{self, Mechanism, Tls};
 use super::topic::{self, CleanupPolicy, Tombstones, Use};
 use crate::error::{Error, ErrorKind};
-use crate::event::Namespace;
+use crate::event::{AfterImages, ImageSettings, Namespace};
 use crate::format::{Format, Template};
 use crate::kafka::Cluster;
 use crate::secret::Secret;
@@ -76,6 +76,8 @@ pub struct Settings {
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     #[serde(deserialize_with = "loose")]
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// Whether topics that are missing are created. Off: a missing topic stops the connector.
     #[serde(deserialize_with = "loose")]
     pub create_topics: bool,
@@ -120,6 +122,7 @@ impl Default for Settings {
             topic: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
             expanded_events: false,
+            images: ImageSettings::default(),
             // Users of the peers are used to it: there Connect or the brokers do it.
             create_topics: true,
             partitions: BROKER_DEFAULT,
@@ -200,7 +203,7 @@ impl Settings {
 
     /// Whether the last event of a key tells the whole document: it has its after image, or no other event has that key.
     pub(super) fn has_whole_documents(&self) -> bool {
-        !self.format.keys_are_documents()
+        self.images.after != AfterImages::None || !self.format.keys_are_documents()
     }
 
     /// What the topic of a namespace is for.
