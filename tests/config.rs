@@ -7,7 +7,7 @@ use mongo_observer::config::{Config, Level, LogFormat, Override, Sink, Store};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::Position;
 use mongo_observer::format::Format;
-use mongo_observer::pipeline::{OnFault, OnReplaced, OnTooLarge, Policies, Start};
+use mongo_observer::pipeline::{OnFault, OnTooLarge, Policies, Start};
 use tempfile::TempDir;
 
 /// A configuration file with that text, the environment and the flags over it.
@@ -291,15 +291,10 @@ fn a_position_and_policies_are_read() {
     let config = Given::with_sink("[source]\nstart = \"1795393406-1\"").load();
     assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));
     assert_eq!(config.on.policies(), Policies::default());
-    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\nreplaced = \"stop\"\ntoo_large = \"header_only\"\nunroutable = \"skip\"";
+    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\ntoo_large = \"header_only\"";
     let config = Given::with_sink(&format!("[on]\n{on}")).load();
-    let expected = Policies {
-        unknown: OnFault::Skip,
-        unreadable: OnFault::DeadLetter,
-        too_large: OnTooLarge::HeaderOnly,
-        unroutable: OnFault::Skip,
-        replaced: OnReplaced::Stop,
-    };
+    let (unknown, too_large) = (OnFault::Skip, OnTooLarge::HeaderOnly);
+    let expected = Policies { unknown, unreadable: OnFault::DeadLetter, too_large, ..Policies::default() };
     assert_eq!(config.on.policies(), expected);
 }
 

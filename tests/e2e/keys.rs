@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mongo_observer::servers::{Mongo, MongoVersion};
+use mongo_observer::servers::{Kafka, Mongo, MongoVersion};
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
+use serde_json::{Value, json};
 
 use super::harness::{
-    History, Installation, Workload, client, kafka, kafka_sink, majority_point, mongo, source,
+    History, Installation, Workload, client, eventually, kafka, kafka_sink, majority_point, mongo, source,
 };
 use crate::kafka_sink::{Seen, read};
 
@@ -117,4 +118,82 @@ async fn every_delete_is_followed_by_a_tombstone_where_they_are_asked_for() {
     let metrics = connector.get("/metrics").await.unwrap();
     let counted = format!("mongo_observer_events_published_total{{op=\"delete\",sink=\"kafka\"}} {deletes}");
     assert!(metrics.lines().any(|line| line == counted), "{counted}\n{metrics}");
+}
+
+/// The collection as a consumer has it that comes when everything is over: the last record of each key, as compaction leaves it.
+fn table(records: &[Seen]) -> BTreeMap<String, Value> {
+    let mut table = BTreeMap::new();
+    for seen in records.iter().filter(|seen| !seen.key.contains("command")) {
+        match &seen.value {
+            Some(value) => table.insert(seen.key.clone(), serde_json::from_str(value).unwrap()),
+            None => table.remove(&seen.key),
+        };
+    }
+    table
+}
+
+#[tokio::test]
+async fn a_compacted_topic_holds_the_collection_and_nothing_else() {
+    // GIVEN a broker that compacts as soon as it can, and a sink whose topics are compacted and whose events have whole documents
+    let kafka = Kafka::builder()
+        .heap_mb(384)
+        .property("log.cleaner.backoff.ms", "100")
+        .property("log.cleaner.delete.retention.ms", "0")
+        .start()
+        .await
+        .unwrap();
+    let (mongo, db) = (mongo().await, "compacted");
+    let client = client(mongo).await;
+    let start = majority_point(&client).await;
+    let sink = kafka_sink(&kafka, db, 1)
+        + "cleanup_policy = \"compact\"\nimages.after = \"lookup\"\n"
+        + "[sinks.kafka.topic_config]\nmin.cleanable.dirty.ratio = 0.001\nsegment.ms = 200\nmax.compaction.lag.ms = 200\n\
+           delete.retention.ms = 0\n";
+    let installation = Installation::new(&(source(mongo, db) + &sink));
+    let connector = installation.run().await;
+    connector.anchored().await;
+    // WHEN documents come, change and go
+    let coll = client.database(db).collection::<Document>("c");
+    for round in 0..20 {
+        for id in 0..10 {
+            let key = doc! { "_id": id };
+            coll.update_one(key, doc! { "$set": { "round": round } }).upsert(true).await.unwrap();
+        }
+        coll.delete_one(doc! { "_id": round % 7 }).await.unwrap();
+    }
+    connector.done(0, History::read(&client, start, db).await.end()).await;
+    let topic = format!("{db}.{db}.c");
+    let before = read(kafka.bootstrap(), &topic).await;
+    assert!(before.iter().any(|seen| seen.value.is_none()), "deletes are followed by tombstones");
+    // and the broker has compacted; what it writes to is not compacted, so something is written to make it begin anew
+    let mut number = 0;
+    let after = eventually("the broker has compacted", async || {
+        number += 1;
+        coll.insert_one(doc! { "_id": format!("more {number}") }).await.unwrap();
+        let seen = read(kafka.bootstrap(), &topic).await;
+        let is_gone = seen.iter().all(|seen| seen.value.is_some() || !seen.key.contains(":0}"));
+        (is_gone && seen.len() < 40 + number).then_some(seen)
+    })
+    .await;
+    // THEN each document that there is has its last state there, and no other one is there
+    let table: BTreeMap<String, Value> =
+        table(&after).into_iter().filter(|(key, _)| !key.contains("more")).collect();
+    let mut expected = BTreeMap::new();
+    let mut cursor = coll.find(doc! { "_id": { "$type": "int" } }).await.unwrap();
+    while cursor.advance().await.unwrap() {
+        let found = cursor.deserialize_current().unwrap();
+        let id = found.get_i32("_id").unwrap();
+        expected.insert(format!("{{\"_id\":{id}}}"), found.get_i32("round").unwrap());
+    }
+    let rounds: BTreeMap<String, i32> = table
+        .iter()
+        .map(|(key, event)| (key.clone(), i32::try_from(event["after"]["round"].as_i64().unwrap()).unwrap()))
+        .collect();
+    assert_eq!(rounds, expected);
+    assert_eq!(expected.len(), 9, "one was deleted at last");
+    // and the manifest says so
+    let told = read(kafka.bootstrap(), &format!("{db}._namespaces")).await;
+    let told: Value = serde_json::from_str(told[0].value.as_ref().unwrap()).unwrap();
+    assert_eq!((&told["compacted"], &told["tombstones"]), (&json!(true), &json!(true)));
+    assert_eq!(told["images"], json!({ "before": "none", "after": "lookup" }));
 }
