@@ -65,6 +65,13 @@ impl Cluster {
         Context { token_file: self.token_file.clone(), ..Context::default() }
     }
 
+    /// The same cluster, for clients with one more property.
+    pub(crate) fn with(&self, key: &str, value: &str) -> Self {
+        let mut config = self.config.clone();
+        config.set(key, value);
+        Self { config, token_file: self.token_file.clone() }
+    }
+
     /// The servers that the user named.
     pub(crate) fn servers(&self) -> &str {
         self.config.get("bootstrap.servers").unwrap_or_default()

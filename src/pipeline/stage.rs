@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Prepares chunks.
 #[derive(Debug)]
 pub struct Stage {
-    source: String,
+    source: Arc<str>,
     namespaces: Arc<Namespaces>,
     pub(super) router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
@@ -56,7 +56,8 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, traits: None, policies, places: RwLock::default() }
+        let (source, places) = (source.into(), RwLock::default());
+        Self { source, namespaces, router, encoder, traits: None, policies, places }
     }
 
     /// The same, with a manifest before a namespace's first event.
@@ -81,7 +82,7 @@ impl Stage {
                 Err(Obstacle::Error(error)) => return Err(error),
             }
         }
-        Ok(batch(out.finish(), &chunk, counts))
+        Ok(self.batch(out.finish(), &chunk, counts))
     }
 
     /// Encodes the event of the operation at that index for each of its places.
@@ -159,6 +160,19 @@ impl Stage {
         idle.bytes = Bytes::from(bytes);
         idle.records = records;
         Ok(idle)
+    }
+
+    fn batch(&self, Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
+        RecordBatch {
+            bytes: Bytes::from(bytes),
+            records,
+            end: chunk.end,
+            ends_unit: chunk.ends_unit,
+            wall_ms: chunk.wall_ms,
+            counts,
+            source: Arc::clone(&self.source),
+            hold: None,
+        }
     }
 
     /// The namespaces whose consumers must see an event: its own, and for a rename also where it leads to.
@@ -305,7 +319,7 @@ impl Stage {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
                 let (ns, mark) = (Namespace::split(&ns), out.mark());
-                let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
+                let (term, wall_ms, source) = (op.term, op.wall_ms, &*self.source);
                 let (what, bytes) = (what.as_str(), chunk.document(op));
                 let event = translate(chunk, op, &self.namespaces, source).ok().flatten();
                 let id = event.and_then(|event| event.change.key()?.id());
@@ -377,16 +391,4 @@ fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> R
     let Route { name, bytes_max, .. } = route;
     let what = format!("the {what} at position {at} takes {bytes} bytes, {name} takes {bytes_max} at most");
     Err(Error::new(ErrorKind::Refused, what))
-}
-
-fn batch(Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
-    RecordBatch {
-        bytes: Bytes::from(bytes),
-        records,
-        end: chunk.end,
-        ends_unit: chunk.ends_unit,
-        wall_ms: chunk.wall_ms,
-        counts,
-        hold: None,
-    }
 }

@@ -6,6 +6,7 @@ mod security;
 mod statistics;
 mod store;
 mod topics;
+mod transactions;
 mod weaknesses;
 
 use std::sync::Arc;
@@ -94,6 +95,7 @@ impl Batch {
             ends_unit: true,
             wall_ms: None,
             counts: Counts::default(),
+            source: "rs0/abc".into(),
             hold: None,
         }
     }

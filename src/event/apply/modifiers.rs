@@ -37,8 +37,8 @@ fn paths<'d>(set: Option<RawDoc<'d>>, unset: Option<RawDoc<'d>>) -> Result<Vec<P
         let element = element?;
         paths.push(Path { text: element.name, set: Some(element.value), order: 0 });
     }
-    // The log has them in the order in which they were done; but one that a client wrote by itself may have any, and then the server
-    // sorts them.
+    // The log has them in the order in which they were done: up to 4.4 by name, from 5.0 on by number. What a client wrote by itself may
+    // have any order, and then the server sorts it.
     if !paths.is_sorted_by(|one, other| by_name(one.text, other.text).is_lt()) {
         paths.sort_by(|one, other| by_number_or_name(one.text, other.text));
     }

@@ -6,12 +6,17 @@
 //! - `lanes`: how much of it librdkafka has at a time;
 //! - `touched`: where watermarks go; `manifests`: which of them say something new;
 //! - `stats` and `listeners`: what librdkafka tells of itself, and whom;
-//! - `tail`: the last record, where the checkpoint is missing.
+//! - `transactional`, `progress` and `claim`: exactly once, by transactions;
+//! - `tail`: the last record, where the checkpoint is missing;
+//! - `loss`: whether the brokers still have what they had confirmed.
 
+mod claim;
 mod deliver;
 mod lanes;
 mod listeners;
+mod loss;
 mod manifests;
+mod progress;
 mod property;
 mod router;
 mod rules;
@@ -21,26 +26,30 @@ mod stats;
 mod tail;
 mod topic;
 mod touched;
+mod transactional;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::metadata::Metadata;
 
-use crate::checkpoint::kafka::KafkaStore;
+use crate::checkpoint::kafka::{Acknowledged, KafkaStore, Partition};
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{Cluster, Topics, blocking};
-use crate::pipeline::{ClientMonitor, OpenSink, Opened, OwnStore, SinkTail, Stored};
+use crate::pipeline::{Checkpoint, ClientMonitor, OpenSink, Opened, OwnStore, Sink, SinkTail, Stored};
 
-use deliver::KafkaSink;
+use claim::{Claimant, ClaimedStore, Slot};
+use deliver::{KafkaSink, Parts};
 use listeners::Listeners;
 use router::KafkaRouter;
 use touched::Touched;
+use transactional::TransactionalSink;
 
 pub use property::Property;
 pub use security::{Mechanism, Tls};
-pub use settings::Settings;
+pub use settings::{DeliveryMode, Settings};
 pub use topic::{CleanupPolicy, Tombstones};
 
 /// A Kafka sink that can be opened: `[sinks.NAME]` with `type = "kafka"`.
@@ -50,13 +59,24 @@ pub struct Kafka {
     settings: Settings,
     budget_bytes: usize,
     listeners: Listeners,
+    /// The claim that the store has taken, for the sink.
+    claimed: Slot,
+    /// What brokers have confirmed, over all attempts.
+    acknowledged: Acknowledged,
 }
 
 impl Kafka {
     /// The sink of that name, for a pipeline with that budget. Fails, with the key, if the settings can't be used; connects to nothing
     /// yet.
     pub fn new(name: &str, settings: Settings, budget_bytes: usize) -> Result<Self, Error> {
-        let kafka = Self { name: name.to_owned(), settings, budget_bytes, listeners: Listeners::default() };
+        let kafka = Self {
+            name: name.to_owned(),
+            settings,
+            budget_bytes,
+            listeners: Listeners::default(),
+            claimed: Slot::default(),
+            acknowledged: Acknowledged::default(),
+        };
         kafka.cluster().map(|_| kafka)
     }
 
@@ -66,23 +86,87 @@ impl Kafka {
     }
 
     async fn open(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
-        let (cluster, touched) = (self.cluster()?, Arc::new(Touched::default()));
-        let sink = self.sink(&cluster, &touched)?;
-        let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
-        let tail = if stored.is_some() { SinkTail::Unknown } else { self.tail(&cluster, &metadata).await? };
-        let router = KafkaRouter::new(&self.name, &self.settings, &cluster, touched)?;
-        router.look_over(&metadata, &self.ours()?).await?;
-        Ok(Opened { sink: Box::new(sink), router: Arc::new(router), tail })
+        let cluster = self.cluster()?;
+        match self.settings.delivery {
+            DeliveryMode::AtLeastOnce => {
+                let sink = KafkaSink::new(&cluster, self.parts())?;
+                let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
+                let touched = Arc::clone(sink.touched());
+                self.opened(&cluster, stored, &metadata, touched, Box::new(sink)).await
+            }
+            DeliveryMode::ExactlyOnce => {
+                let claim = match self.claimed.take() {
+                    Some(claim) => claim,
+                    None => self.claimant(&self.name)?.claim().await?.0,
+                };
+                let sink = &claim.sink;
+                let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
+                let touched = Arc::clone(sink.touched());
+                let sink = TransactionalSink::start(claim, self.settings.transaction_limits());
+                self.opened(&cluster, stored, &metadata, touched, Box::new(sink)).await
+            }
+        }
     }
 
-    fn sink(&self, cluster: &Cluster, touched: &Arc<Touched>) -> Result<KafkaSink, Error> {
-        KafkaSink::new(
-            cluster,
-            self.settings.batch_bytes(),
-            self.settings.manifest_topic(),
-            Arc::clone(touched),
-            self.listeners.clone(),
-        )
+    async fn opened(
+        &self,
+        cluster: &Cluster,
+        stored: Option<&Stored>,
+        metadata: &Metadata,
+        touched: Arc<Touched>,
+        sink: Box<dyn Sink>,
+    ) -> Result<Opened, Error> {
+        let tail = match stored {
+            None => self.tail(cluster, metadata).await?,
+            Some(Stored::Cleared) => SinkTail::Unknown,
+            Some(Stored::Checkpoint(checkpoint)) => self.loss(cluster, checkpoint, metadata).await?,
+        };
+        let router = KafkaRouter::new(&self.name, &self.settings, cluster, touched)?;
+        router.look_over(metadata, &self.ours()?).await?;
+        Ok(Opened { sink, router: Arc::new(router), tail })
+    }
+
+    /// The place to go back to, if the brokers have lost what they had confirmed.
+    async fn loss(
+        &self,
+        cluster: &Cluster,
+        checkpoint: &Checkpoint,
+        metadata: &Metadata,
+    ) -> Result<SinkTail, Error> {
+        let there: HashSet<Partition> = tail::partitions(metadata, |_| true).into_iter().collect();
+        let (cluster, acknowledged) = (cluster.clone(), self.acknowledged.clone());
+        // Where the checkpoints end, the checkpoint itself tells: it is the last one that is left.
+        let (checkpoint, own) = (checkpoint.clone(), self.settings.checkpoint_topic());
+        blocking(move || {
+            let mut expected = acknowledged.expected();
+            expected.retain(|((topic, _), _)| *topic != own);
+            let expected = loss::still_there(expected, &there, &acknowledged);
+            loss::find(&cluster, &acknowledged, &checkpoint, expected)
+        })
+        .await
+    }
+
+    /// What its sinks are made of.
+    fn parts(&self) -> Parts {
+        Parts {
+            batch_bytes: self.settings.batch_bytes(),
+            manifest_topic: self.settings.manifest_topic(),
+            acknowledged: self.acknowledged.clone(),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    fn store(&self, pipeline: &str) -> Result<KafkaStore, Error> {
+        let topic = self.settings.checkpoint_topic();
+        let (replicas, acknowledged) = (self.settings.replication_factor, self.acknowledged.clone());
+        Ok(KafkaStore::new(self.cluster()?, topic, pipeline, replicas, acknowledged))
+    }
+
+    /// Who claims the checkpoint of that pipeline has its transactional id.
+    fn claimant(&self, pipeline: &str) -> Result<Claimant, Error> {
+        let id = format!("mongo-observer.{}.{pipeline}", self.settings.prefix);
+        let cluster = self.cluster()?.with("transactional.id", &id);
+        Ok(Claimant { cluster, parts: self.parts(), store: self.store(pipeline)? })
     }
 
     async fn tail(&self, cluster: &Cluster, metadata: &Metadata) -> Result<SinkTail, Error> {
@@ -92,7 +176,7 @@ impl Kafka {
     }
 
     /// The partitions that hold this connector's records, or could.
-    fn partitions(&self, metadata: &Metadata) -> Result<Vec<tail::Partition>, Error> {
+    fn partitions(&self, metadata: &Metadata) -> Result<Vec<Partition>, Error> {
         Ok(tail::partitions(metadata, self.ours()?))
     }
 
@@ -108,7 +192,7 @@ impl Kafka {
 
     async fn check(&self) -> Result<String, Error> {
         let cluster = self.cluster()?;
-        let sink = self.sink(&cluster, &Arc::default())?;
+        let sink = KafkaSink::new(&cluster, self.parts())?;
         let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
         let brokers = metadata.brokers().len();
         let replicas = self.settings.replication_factor;
@@ -149,9 +233,13 @@ impl OpenSink for Kafka {
     }
 
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error> {
-        let topic = self.settings.checkpoint_topic();
-        let store = KafkaStore::new(self.cluster()?, topic, pipeline, self.settings.replication_factor);
-        Ok(OwnStore::Beside(Box::new(store)))
+        Ok(OwnStore::Beside(match self.settings.delivery {
+            DeliveryMode::AtLeastOnce => Box::new(self.store(pipeline)?),
+            DeliveryMode::ExactlyOnce => {
+                let (claimant, slot) = (self.claimant(pipeline)?, self.claimed.clone());
+                Box::new(ClaimedStore { claimant, slot })
+            }
+        }))
     }
 
     fn watched_by(&mut self, monitor: Arc<dyn ClientMonitor>) {

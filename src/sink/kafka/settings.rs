@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
+use super::progress::Limits;
 use super::property::{Property, loose};
 use super::security::{self, Mechanism, Tls};
 use super::topic::{self, CleanupPolicy, Tombstones, Use};
@@ -32,6 +35,9 @@ const QUEUE_RECORDS_MAX: &str = "1000000";
 
 /// What librdkafka puts into one request for a partition, in bytes: its own default, below the default limit of topics.
 const BATCH_BYTES: usize = 1_000_000;
+
+/// librdkafka's default of `transaction.timeout.ms`.
+const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
 
 /// What a producer must be for the promise of delivery to hold, and what suits this one. Settings of the user replace the second kind.
 const PRODUCER: &[(&str, &str)] = &[
@@ -87,6 +93,17 @@ pub struct Settings {
     /// Replicas of the topics that are created, the checkpoints' among them; 0 or -1 for the brokers' default.
     #[serde(deserialize_with = "loose")]
     pub replication_factor: i32,
+    /// How often a record may come: with `exactly_once`, records and checkpoint are in one transaction.
+    pub delivery: DeliveryMode,
+    /// A transaction is committed when it is that old: consumers that read what is committed see records that much later.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_interval_ms: u64,
+    /// And when its records take that many bytes.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_bytes: usize,
+    /// A MongoDB transaction with more bytes is spread over several transactions, and marked.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_max_bytes: usize,
     /// What becomes of old records in the topics that are created for namespaces; by default what the brokers are configured for.
     pub cleanup_policy: Option<CleanupPolicy>,
     /// Whether a namespace's first event is preceded by a record that says what must be known of it, in a topic of its own.
@@ -137,9 +154,24 @@ impl Default for Settings {
             sasl_mechanism: Mechanism::default(),
             token_file: None,
             tls: Tls::default(),
+            delivery: DeliveryMode::AtLeastOnce,
+            transaction_interval_ms: 100,
+            transaction_bytes: 16 << 20,
+            transaction_max_bytes: 128 << 20,
             librdkafka: BTreeMap::new(),
         }
     }
+}
+
+/// How often a record may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryMode {
+    /// Again after a failure.
+    #[default]
+    AtLeastOnce,
+    /// Once, to consumers that read what is committed.
+    ExactlyOnce,
 }
 
 impl Settings {
@@ -236,6 +268,23 @@ impl Settings {
         given.chain(policy.map(|policy| ("cleanup.policy".to_owned(), policy.name().to_owned()))).collect()
     }
 
+    /// Whether the checkpoint can be kept nowhere else.
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        self.delivery == DeliveryMode::ExactlyOnce
+    }
+
+    /// When transactions end.
+    pub(super) fn transaction_limits(&self) -> Limits {
+        Limits {
+            interval: Duration::from_millis(self.transaction_interval_ms),
+            bytes: self.transaction_bytes,
+            unit_bytes: self.transaction_max_bytes,
+            timeout: Duration::from_millis(
+                self.number("transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS),
+            ),
+        }
+    }
+
     /// The template of topics, or why it is none.
     pub(super) fn template(&self) -> Result<Template, String> {
         let template: Template = self.topic.parse().map_err(|error| format!("{error}"))?;
@@ -273,7 +322,7 @@ impl Settings {
         self.number("message.max.bytes").unwrap_or(RECORD_BYTES_MAX)
     }
 
-    fn number(&self, key: &str) -> Option<usize> {
+    fn number<N: FromStr>(&self, key: &str) -> Option<N> {
         self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.text().trim().parse().ok()
     }
 
