@@ -3,8 +3,8 @@
 use async_nats::ConnectOptions;
 use mongo_observer::servers::Nats;
 
-use super::certificates::{Authority, CLIENT};
 use super::{all_of_a_load_arrives, assert_holds, assert_refused};
+use crate::authority::{Authority, CLIENT};
 use crate::e2e::harness::{Installation, client, mongo, read_nats_with, source};
 
 fn pem(authority: &Authority, name: &str) -> String {
