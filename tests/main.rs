@@ -1,6 +1,8 @@
 //! One binary for all integration tests: a module per behaviour.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[cfg(all(feature = "kafka", feature = "servers"))]
+mod authority;
 #[cfg(feature = "connector")]
 mod config;
 #[cfg(feature = "mongodb")]
@@ -15,6 +17,8 @@ mod e2e;
 mod http;
 #[cfg(all(feature = "kafka", feature = "servers"))]
 mod kafka_sink;
+#[cfg(feature = "connector")]
+mod match_;
 #[cfg(all(feature = "nats", feature = "servers"))]
 mod nats_sink;
 #[cfg(feature = "connector")]

@@ -11,7 +11,7 @@ use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
 use crate::event::{ImageSettings, Mark};
-use crate::format::{Format, Options};
+use crate::format::{EventTraits, Format, Options};
 use crate::monitor::Observed;
 use crate::pipeline::{
     Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, SinkTail, Stage, Stored,
@@ -36,6 +36,7 @@ pub(super) struct SinkAttempt {
     pub(super) sink: Box<dyn OpenSink>,
     pub(super) format: Format,
     pub(super) expanded_events: bool,
+    pub(super) whole_documents: bool,
     pub(super) images: ImageSettings,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
@@ -120,11 +121,13 @@ impl SinkAttempt {
             sink.router,
             self.format.encoder_with(self.format_options(deployment)),
             config.on.policies(),
-        );
+        )
+        .with_whole_documents(self.whole_documents);
+        let traits = EventTraits { format: self.format, images: self.images };
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {
             chunks,
-            stage: Arc::new(stage),
+            stage: Arc::new(stage.with_manifests(traits)),
             sink: sink.sink,
             store,
             source: deployment.source.clone(),

@@ -49,13 +49,26 @@ mod tests {
     use crate::format::Addressing;
 
     fn record(route: &Arc<Route>, to: To) -> Record {
-        Record { route: Arc::clone(route), to, header: 0..0, key: 0..0, value: None, at: Position::default() }
+        Record {
+            route: Arc::clone(route),
+            to,
+            header: 0..0,
+            key: 0..0,
+            value: None,
+            at: Position::default(),
+            deletes: false,
+        }
     }
 
     #[test]
     fn a_watermark_goes_where_records_went_since_the_last_one() {
         let route = |name: &str| {
-            Arc::new(Route { name: name.to_owned(), addressing: Addressing::Partitions(3), bytes_max: 1 })
+            Arc::new(Route {
+                name: name.to_owned(),
+                addressing: Addressing::Partitions(3),
+                bytes_max: 1,
+                tombstones: false,
+            })
         };
         let (a, b, c) = (route("a"), route("b"), route("c"));
         let touched = Touched::default();
