@@ -29,7 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("status", &["error", "event"]),
     ("monitor", &["error", "event", "metrics", "pipeline", "source", "status"]),
     ("http", &["error", "metrics", "status"]),
-    ("fuzzing", &["bson", "event", "format", "source"]),
+    ("fuzzing", &["bson", "event", "format", "query", "source"]),
     ("servers", &["error"]),
     ("reactive", &["bson", "error", "event", "format", "query"]),
     ("reactive/feed/kafka", &["bson", "error", "event", "format", "kafka"]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, Sink, Store};
+use crate::event::AfterImages;
 
 /// The smallest budget: a chunk of oplog is up to 256 KiB, and a few must be under way at once.
 const BUDGET_BYTES_MIN: u32 = 1 << 20;
@@ -56,6 +57,7 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
         );
     }
     formats(config)?;
+    images(config)?;
     deliveries(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
@@ -91,6 +93,21 @@ fn formats(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// Where a message replaces the one before it, it must hold the whole document; an update's does not.
+fn images(config: &Config) -> Result<(), Wrong> {
+    let lacks = |sink: &Sink| sink.needs_full_images() && sink.images().after == AfterImages::None;
+    match config.sinks.iter().find(|(_, sink)| lacks(sink)) {
+        Some((name, _)) => wrong(
+            format!("sinks.{name}.preset"),
+            format!(
+                "`sinks.{name}.preset` keeps one message of each document, which must hold all of it: set \
+                 `sinks.{name}.images.after` to \"stored\" or \"lookup\""
+            ),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// What is delivered exactly once is so together with its checkpoint.

@@ -15,7 +15,7 @@ use super::announce::Announced;
 use super::policy::Aside;
 use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, HeaderOnly, Images, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, HeaderOnly, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, EventTraits, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
@@ -33,6 +33,7 @@ pub struct Stage {
     /// Told in manifests; none where there are no manifests.
     pub(super) traits: Option<EventTraits>,
     policies: Policies,
+    whole_documents: bool,
     places: RwLock<HashMap<String, Place>>,
 }
 
@@ -56,14 +57,29 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        let (source, places) = (source.into(), RwLock::default());
-        Self { source, namespaces, router, encoder, traits: None, policies, places }
+        Self {
+            source: source.into(),
+            namespaces,
+            router,
+            encoder,
+            traits: None,
+            policies,
+            whole_documents: false,
+            places: RwLock::default(),
+        }
     }
 
     /// The same, with a manifest before a namespace's first event.
     #[must_use]
     pub fn with_manifests(self, traits: EventTraits) -> Self {
         Self { traits: Some(traits), ..self }
+    }
+
+    /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
+    /// sink keeps nothing before it. A document that is gone already has its delete to come.
+    #[must_use]
+    pub fn with_whole_documents(self, whole_documents: bool) -> Self {
+        Self { whole_documents, ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -108,6 +124,9 @@ impl Stage {
             }
             None => event,
         };
+        if self.whole_documents {
+            check_whole(&event)?;
+        }
         if let Some(ns) = from {
             let route = self.find(ns, event.at, place).await?;
             self.announce(&event, ns, route, announced, out).await?;
@@ -381,6 +400,19 @@ impl From<Obstacle> for Error {
 /// An event of a namespace that has no place.
 fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
     Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
+}
+
+/// Refuses an update whose document is not known.
+fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
+    if !matches!(event.change, Change::Update { .. }) {
+        return Ok(());
+    }
+    let lacking = match event.images.after {
+        Some(Image::Missing(NoImage::Gone) | Image::Exact(_) | Image::LookedUp(_)) => return Ok(()),
+        Some(Image::Missing(why)) => why.name(),
+        None => "none",
+    };
+    Err(unencodable(event, format!("an update without its document (after: {lacking})")))
 }
 
 /// Refuses what the sink would refuse.

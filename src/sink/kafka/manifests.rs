@@ -58,6 +58,7 @@ mod tests {
             key: key..key + 1,
             value: Some(value..value + 1),
             at: Position::default(),
+            deletes: false,
         };
         let mut manifests = Manifests::new("m._namespaces".to_owned());
         let mut keep = |given: &[(u32, u32)]| {

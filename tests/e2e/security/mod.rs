@@ -1,5 +1,7 @@
 //! Credentials, privileges and encryption, on both sides; and what is never shown.
 
+mod nats;
+
 use std::time::{Duration, Instant};
 
 use async_nats::ConnectOptions;
