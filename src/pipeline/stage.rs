@@ -69,6 +69,12 @@ impl Stage {
         }
     }
 
+    /// The same, with a manifest before a namespace's first event.
+    #[must_use]
+    pub fn with_manifests(self, traits: EventTraits) -> Self {
+        Self { traits: Some(traits), ..self }
+    }
+
     /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
     /// sink keeps nothing before it. A document that is gone already has its delete to come.
     #[must_use]
@@ -76,17 +82,11 @@ impl Stage {
         Self { whole_documents, ..self }
     }
 
-    /// The same, with a manifest before a namespace's first event.
-    #[must_use]
-    pub fn with_manifests(self, traits: EventTraits) -> Self {
-        Self { traits: Some(traits), ..self }
-    }
-
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
     pub async fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, Error> {
         // JSON takes a little more room than BSON; the header adds some 60 bytes.
-        let (bytes, ops) = (chunk.weight(), chunk.ops.len());
-        let mut out = RecordWriter::with_capacity(bytes + bytes / 4 + 96 * ops, ops);
+        let mut out =
+            RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
         let mut counts = Counts::default();
         let mut last = Last::default();
         for (index, op) in chunk.ops.iter().enumerate() {
@@ -397,6 +397,11 @@ impl From<Obstacle> for Error {
     }
 }
 
+/// An event of a namespace that has no place.
+fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
+    Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
+}
+
 /// Refuses an update whose document is not known.
 fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
     if !matches!(event.change, Change::Update { .. }) {
@@ -408,11 +413,6 @@ fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
         None => "none",
     };
     Err(unencodable(event, format!("an update without its document (after: {lacking})")))
-}
-
-/// An event of a namespace that has no place.
-fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
-    Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
 }
 
 /// Refuses what the sink would refuse.

@@ -212,6 +212,8 @@ impl Writer {
     /// Why a record was not stored. Where librdkafka has only taken it back, the transaction knows more.
     async fn reason(&mut self, failure: Failure) -> Failure {
         match transactions::trouble(self.sink.producer()) {
+            // Here the record knows more: whether its topic's limit is asked for again.
+            Some(error) if code_of(&error) == Some(RDKafkaErrorCode::MessageSizeTooLarge) => failure,
             Some(error) if failure.kind == ErrorKind::SinkUnavailable => {
                 self.explain("store a transaction", &error).await
             }

@@ -28,9 +28,8 @@ fn read(bootstrap: &str, prefix: &str) -> Lanes {
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
-    let own = ["._checkpoints", "._namespaces"];
-    let is_ours =
-        |name: &str| name.starts_with(&format!("{prefix}.")) && !own.iter().any(|own| name.ends_with(own));
+    let own = ["_checkpoints", "_namespaces"].map(|name| format!("{prefix}.{name}"));
+    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && own.iter().all(|own| own != name);
     let mut assignment = TopicPartitionList::new();
     // The end is told of a partition's number, not of its topic; nobody writes, so each tells it once.
     let mut left: BTreeMap<i32, usize> = BTreeMap::new();
