@@ -159,6 +159,7 @@ mod tests {
             key: 0..0,
             value: None,
             at: mark(5).position(),
+            deletes: false,
         }
     }
 
@@ -170,6 +171,7 @@ mod tests {
             ends_unit: true,
             wall_ms: Some(0),
             counts,
+            source: "rs0".into(),
             hold: None,
         }
     }

@@ -86,3 +86,8 @@ fn deltas_are_read_whatever_the_bytes() {
 fn filters_and_sorts_return_whatever_the_bytes() {
     run("filter", fuzzing::filter);
 }
+
+#[test]
+fn deltas_are_applied_whatever_the_bytes() {
+    run("apply", fuzzing::apply);
+}

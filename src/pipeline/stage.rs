@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::policy::stopped;
 use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Images, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
@@ -20,11 +20,12 @@ use crate::source::{Chunk, Namespaces, Op};
 /// Prepares chunks.
 #[derive(Debug)]
 pub struct Stage {
-    source: String,
+    source: Arc<str>,
     namespaces: Arc<Namespaces>,
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
     policies: Policies,
+    whole_documents: bool,
     routes: RwLock<HashMap<String, Arc<Route>>>,
 }
 
@@ -37,7 +38,21 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, policies, routes: RwLock::default() }
+        Self {
+            source: source.into(),
+            namespaces,
+            router,
+            encoder,
+            policies,
+            whole_documents: false,
+            routes: RwLock::default(),
+        }
+    }
+
+    /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
+    /// sink keeps nothing before it. A document that is gone already has its delete to come.
+    pub fn with_whole_documents(self, whole_documents: bool) -> Self {
+        Self { whole_documents, ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -56,7 +71,7 @@ impl Stage {
                 Err(Obstacle::Error(error)) => return Err(error),
             }
         }
-        Ok(batch(out.finish(), &chunk, counts))
+        Ok(self.batch(out.finish(), &chunk, counts))
     }
 
     /// Encodes the event of the operation at that index for each of its places.
@@ -82,6 +97,9 @@ impl Stage {
             }
             None => event,
         };
+        if self.whole_documents {
+            check_whole(&event)?;
+        }
         if let Some(ns) = from {
             self.encode(&event, self.find(ns, place).await?, out, counts)?;
         }
@@ -130,6 +148,19 @@ impl Stage {
         idle.bytes = Bytes::from(bytes);
         idle.records = records;
         Ok(idle)
+    }
+
+    fn batch(&self, Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
+        RecordBatch {
+            bytes: Bytes::from(bytes),
+            records,
+            end: chunk.end,
+            ends_unit: chunk.ends_unit,
+            wall_ms: chunk.wall_ms,
+            counts,
+            source: Arc::clone(&self.source),
+            hold: None,
+        }
     }
 
     /// The namespaces whose consumers must see an event: its own, and for a rename also where it leads to.
@@ -208,7 +239,7 @@ impl Stage {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
                 let (ns, before) = (Namespace::split(ns), out.len());
-                let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
+                let (term, wall_ms, source) = (op.term, op.wall_ms, &*self.source);
                 let bytes = chunk.document(op);
                 DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
                 fits("dead letter", *at, out.len() - before, &route)?;
@@ -257,6 +288,19 @@ impl From<Obstacle> for Error {
     }
 }
 
+/// Refuses an update whose document is not known.
+fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
+    if !matches!(event.change, Change::Update { .. }) {
+        return Ok(());
+    }
+    let lacking = match event.images.after {
+        Some(Image::Missing(NoImage::Gone) | Image::Exact(_) | Image::LookedUp(_)) => return Ok(()),
+        Some(Image::Missing(why)) => why.name(),
+        None => "none",
+    };
+    Err(unencodable(event, format!("an update without its document (after: {lacking})")))
+}
+
 /// Refuses what the sink would refuse.
 fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> Result<(), Error> {
     if bytes <= route.bytes_max {
@@ -265,16 +309,4 @@ fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> R
     let Route { name, bytes_max, .. } = route;
     let what = format!("the {what} at position {at} takes {bytes} bytes, {name} takes {bytes_max} at most");
     Err(Error::new(ErrorKind::Refused, what))
-}
-
-fn batch(Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
-    RecordBatch {
-        bytes: Bytes::from(bytes),
-        records,
-        end: chunk.end,
-        ends_unit: chunk.ends_unit,
-        wall_ms: chunk.wall_ms,
-        counts,
-        hold: None,
-    }
 }

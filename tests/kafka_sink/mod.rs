@@ -4,6 +4,7 @@ mod deliver;
 mod faults;
 mod store;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl Batch {
             key: range(key.as_bytes()),
             value: value.map(|value| range(value.as_bytes())),
             at: at(t),
+            deletes: false,
         };
         self.records.push(record);
         self
@@ -91,6 +93,7 @@ impl Batch {
             ends_unit: true,
             wall_ms: None,
             counts: Counts::default(),
+            source: "rs0/abc".into(),
             hold: None,
         }
     }
