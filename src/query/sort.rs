@@ -90,7 +90,7 @@ impl SortSpec {
         };
         let array = array.as_doc_or_array();
         if array.is_empty() {
-            let ends: Vec<_> = reached.iter().map(|place| place.in_empty()).collect();
+            let ends: Vec<_> = reached.iter().map(Place::in_empty).collect();
             return self.keep(&ends, least);
         }
         for element in array {
