@@ -14,6 +14,7 @@
 //! | module | holds | knows nothing of |
 //! |---|---|---|
 //! | [`bson`] | views of raw bytes, Extended JSON | oplogs |
+//! | [`query`] | query filters and the sort order, evaluated as the server does | oplogs, I/O |
 //! | [`event`] | the change event, positions, update deltas | how it is read or written |
 //! | [`mod@format`] | encoders, names of topics and subjects, records | I/O |
 //! | `source` | the oplog: tail, verified resume, cutting, translation | sinks |
@@ -63,6 +64,7 @@ pub mod bson;
 pub mod error;
 pub mod event;
 pub mod format;
+pub mod query;
 
 #[cfg(feature = "connector")]
 #[doc(hidden)]

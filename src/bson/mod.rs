@@ -6,10 +6,17 @@
 //!
 //! Knows nothing of oplogs. Format: the BSON specification, version 1.1.
 
+mod compare;
 pub mod extjson;
+mod key;
+pub(crate) mod keystring;
+mod number;
 mod walk;
 mod write;
 
+pub use compare::{Class, compare, compare_docs};
+pub use key::{append_key, key};
+pub use number::{Decimal, Number};
 pub use walk::{Element, Iter};
 pub use write::DocWriter;
 
@@ -148,6 +155,14 @@ impl<'a> RawValue<'a> {
     /// An array's view as a document whose names are indexes.
     pub fn as_array(self) -> Option<RawDoc<'a>> {
         (self.kind == Kind::Array).then_some(RawDoc(self.bytes))
+    }
+
+    /// What a document or an array holds, as a document; nothing of any other value.
+    pub(crate) fn as_doc_or_array(self) -> RawDoc<'a> {
+        match self.kind {
+            Kind::Document | Kind::Array => RawDoc(self.bytes),
+            _ => RawDoc::EMPTY,
+        }
     }
 
     /// A string's bytes, without length and final zero. Not checked to be UTF-8.

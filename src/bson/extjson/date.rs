@@ -118,7 +118,7 @@ fn digits(text: &mut [u8], mut value: u32) {
 }
 
 /// Year, month and day of a day counted from 1970.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + EPOCH_DAYS;
     let (cycle, day) = (days.div_euclid(CYCLE_DAYS), days.rem_euclid(CYCLE_DAYS));
     // Leap days are taken out first: one in 4 years, but not in 100, but in 400.
@@ -132,7 +132,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// The inverse of [`civil`]; a month or a day that does not exist gives some other day.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (cycle, year) = (year.div_euclid(400), year.rem_euclid(400));
     cycle * CYCLE_DAYS + year * 365 + year / 4 - year / 100 + (153 * month + 2) / 5 + day - 1 - EPOCH_DAYS

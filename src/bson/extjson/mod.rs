@@ -13,6 +13,7 @@ mod tests;
 mod wrapper;
 mod write;
 
+pub(crate) use date::{civil, days};
 pub use parse::{ParseError, parse};
 pub use write::{write_array, write_doc, write_string, write_value};
 pub(crate) use write::{write_date, write_hex, write_timestamp, write_uuid};

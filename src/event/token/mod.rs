@@ -3,20 +3,15 @@
 //! A token is `{_data: <hex of a KeyString>, _typeBits: <binary>}`. The KeyString holds, one after the other: cluster time, version, kind,
 //! index in the transaction, whether the event was made of an invalidation, the collection's UUID, and what identifies the event.
 
-mod bits;
-mod exact;
-mod keystring;
-mod number;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::str::FromStr;
 
-use keystring::{END, KeyString};
-
 use super::{Change, ChangeEvent, Command, Key, Position};
 use crate::bson::extjson::{parse, write_hex};
+use crate::bson::keystring::{self, END, KeyString};
 use crate::bson::{Malformed, RawDoc};
 
 /// The two layouts in use.

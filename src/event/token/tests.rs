@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::bits::TypeBits;
-use super::{ResumeToken, TokenPosition, TokenVersion, number};
+use super::{ResumeToken, TokenPosition, TokenVersion};
 use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
+use crate::bson::keystring::bits::TypeBits;
+use crate::bson::keystring::{self, exact, number};
 use crate::event::{Change, ChangeEvent, Command, Key, Namespace, Position};
 
 /// One token: what it was made of, and its bytes. Recorded on the servers that they name.
@@ -223,13 +224,13 @@ fn the_examples_of_numbers() {
 fn assert_skipped(value: &[u8]) {
     for next in [&[0x04][..], &[0x00, 0x04], &[0x3C, 0x00]] {
         let bytes = [value, next].concat();
-        assert_eq!(super::keystring::skip(&bytes, 0), Some(next), "{}", hex(&bytes));
+        assert_eq!(keystring::skip(&bytes, 0), Some(next), "{}", hex(&bytes));
     }
     // A string that is cut behind a zero of its own is one that ends there.
     let is_string =
         |end: usize| end > 0 && value[end - 1..=end] == [0, 0xFF] && matches!(value[0], 0x3C | 0xA0);
     for end in (0..value.len()).filter(|end| !is_string(*end)) {
-        assert_ne!(super::keystring::skip(&value[..end], 0), Some(&[][..]), "{} at {end}", hex(value));
+        assert_ne!(keystring::skip(&value[..end], 0), Some(&[][..]), "{} at {end}", hex(value));
     }
 }
 
@@ -242,11 +243,11 @@ fn every_type_of_value_says_how_long_it_is() {
     let doc = parse(text).unwrap();
     let array = RawDoc::new(&doc).unwrap().get("v").unwrap().as_array().unwrap();
     for element in array {
-        let mut key = super::keystring::KeyString::default();
+        let mut key = keystring::KeyString::default();
         key.field(b"", element.unwrap().value, 0).unwrap();
         assert_skipped(&key.bytes[2..]);
     }
-    let mut long = super::keystring::KeyString::default();
+    let mut long = keystring::KeyString::default();
     let mut doc = Vec::new();
     let mut writer = crate::bson::DocWriter::new(&mut doc);
     writer.append_binary(b"", 0, &[7; 300]);
@@ -285,8 +286,8 @@ proptest! {
         let near: f64 = text.parse().unwrap();
         let decimal = of_decimal(false, coefficient, exponent);
         for other in [double, near.next_down(), near.next_up()].into_iter().filter(|other| other.is_finite() && *other > 0.0) {
-            let expected = super::exact::Exact::double(other)
-                .cmp(&super::exact::Decimal { coefficient, exponent }.exact());
+            let expected = exact::Exact::double(other)
+                .cmp(&exact::Decimal { coefficient, exponent }.exact());
             prop_assert_eq!(expected, of_double(other).cmp(&decimal), "{} and {}", other, text);
         }
     }

@@ -1,51 +1,55 @@
 //! KeyStrings: bytes that compare as the values do. Format V1, every field ascending, as the server's indexes have it.
 
-use super::bits::TypeBits;
-use super::number;
+pub(crate) mod bits;
+pub(crate) mod exact;
+pub(crate) mod number;
+
+use bits::TypeBits;
+
 use crate::bson::{DEPTH_MAX, Kind, Malformed, RawDoc, RawValue, fixed};
 
-pub(super) const END: u8 = 0x04;
+pub(crate) const END: u8 = 0x04;
 const NUMBER: u8 = 0x1E;
 const TRUE_OR_FALSE: u8 = 0x6E;
 
 /// A KeyString that is being written.
 #[derive(Debug, Default)]
-pub(super) struct KeyString {
-    pub(super) bytes: Vec<u8>,
-    pub(super) bits: TypeBits,
+pub(crate) struct KeyString {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) bits: TypeBits,
 }
 
 impl KeyString {
-    pub(super) fn byte(&mut self, byte: u8) {
+    pub(crate) fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
-    pub(super) fn int32(&mut self, value: i32) {
+    pub(crate) fn int32(&mut self, value: i32) {
         number::int32(&mut self.bytes, &mut self.bits, value);
     }
 
-    pub(super) fn timestamp(&mut self, t: u32, i: u32) {
+    pub(crate) fn timestamp(&mut self, t: u32, i: u32) {
         self.byte(0x82);
         self.bytes.extend_from_slice(&t.to_be_bytes());
         self.bytes.extend_from_slice(&i.to_be_bytes());
     }
 
-    pub(super) fn uuid(&mut self, uuid: [u8; 16]) {
+    pub(crate) fn uuid(&mut self, uuid: [u8; 16]) {
         self.bytes.extend_from_slice(&[0x5A, 16, 4]);
         self.bytes.extend_from_slice(&uuid);
     }
 
     /// Begins an object; [`KeyString::object_ends`] ends it.
-    pub(super) fn object_begins(&mut self) {
+    pub(crate) fn object_begins(&mut self) {
         self.byte(0x46);
     }
 
-    pub(super) fn object_ends(&mut self) {
+    pub(crate) fn object_ends(&mut self) {
         self.byte(0);
     }
 
     /// A document as a value.
-    pub(super) fn object(&mut self, doc: RawDoc<'_>, depth: usize) -> Result<(), Malformed> {
+    pub(crate) fn object(&mut self, doc: RawDoc<'_>, depth: usize) -> Result<(), Malformed> {
         self.object_begins();
         self.fields(doc, depth)?;
         self.object_ends();
@@ -64,19 +68,19 @@ impl KeyString {
     }
 
     /// A field of an object.
-    pub(super) fn field(&mut self, name: &[u8], value: RawValue<'_>, depth: usize) -> Result<(), Malformed> {
+    pub(crate) fn field(&mut self, name: &[u8], value: RawValue<'_>, depth: usize) -> Result<(), Malformed> {
         self.field_name(generic(value.kind), name);
         self.value(value, depth)
     }
 
-    pub(super) fn string_field(&mut self, name: &str, text: &str) {
+    pub(crate) fn string_field(&mut self, name: &str, text: &str) {
         self.field_name(0x3C, name.as_bytes());
         self.bits.push(0, 1);
         self.string(0x3C, text.as_bytes());
     }
 
     /// A field that is an object; its fields and its end follow.
-    pub(super) fn object_field(&mut self, name: &str) {
+    pub(crate) fn object_field(&mut self, name: &str) {
         self.field_name(0x46, name.as_bytes());
         self.object_begins();
     }
@@ -87,7 +91,8 @@ impl KeyString {
         self.byte(0);
     }
 
-    fn value(&mut self, value: RawValue<'_>, depth: usize) -> Result<(), Malformed> {
+    /// A value without a name.
+    pub(crate) fn value(&mut self, value: RawValue<'_>, depth: usize) -> Result<(), Malformed> {
         let bytes = value.bytes;
         match value.kind {
             Kind::Document => return self.object(RawDoc::new(bytes)?, depth + 1),
@@ -190,7 +195,7 @@ impl KeyString {
 
 /// What follows the value at the start of `bytes`; none if that is no value. Every value says by itself how long it is: a number tells
 /// whether it continues, a string's zeros are marked.
-pub(super) fn skip(bytes: &[u8], depth: usize) -> Option<&[u8]> {
+pub(crate) fn skip(bytes: &[u8], depth: usize) -> Option<&[u8]> {
     let (kind, rest) = bytes.split_first()?;
     match kind {
         0x0A | 0xF0 | 0x0F | 0x14 | 0x1E | 0x29 | 0x6E | 0x6F => Some(rest),

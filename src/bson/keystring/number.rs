@@ -9,25 +9,25 @@ use super::exact::{Decimal, Exact};
 const ZERO: u8 = 0x29;
 const NAN: u8 = 0x1E;
 /// Below one, in integers of one to eight bytes, and from 2^63 on; negative numbers have their mirror images.
-pub(super) const SMALL: u8 = 0x2A;
-pub(super) const ONE_BYTE: u8 = 0x2B;
-pub(super) const LARGE: u8 = 0x33;
-pub(super) const MIRROR: u8 = 0x52;
+pub(crate) const SMALL: u8 = 0x2A;
+pub(crate) const ONE_BYTE: u8 = 0x2B;
+pub(crate) const LARGE: u8 = 0x33;
+pub(crate) const MIRROR: u8 = 0x52;
 
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 const COEFFICIENT_MAX: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;
 
-pub(super) fn int32(out: &mut Vec<u8>, bits: &mut TypeBits, value: i32) {
+pub(crate) fn int32(out: &mut Vec<u8>, bits: &mut TypeBits, value: i32) {
     bits.push(0b00, 2);
     integer(out, i64::from(value));
 }
 
-pub(super) fn int64(out: &mut Vec<u8>, bits: &mut TypeBits, value: i64) {
+pub(crate) fn int64(out: &mut Vec<u8>, bits: &mut TypeBits, value: i64) {
     bits.push(0b01, 2);
     integer(out, value);
 }
 
-pub(super) fn double(out: &mut Vec<u8>, bits: &mut TypeBits, value: f64) {
+pub(crate) fn double(out: &mut Vec<u8>, bits: &mut TypeBits, value: f64) {
     if value == 0.0 && value.is_sign_negative() {
         bits.push(0b11000, 5);
         return out.push(ZERO);
@@ -40,7 +40,7 @@ pub(super) fn double(out: &mut Vec<u8>, bits: &mut TypeBits, value: f64) {
 }
 
 /// A Decimal128, as BSON stores it.
-pub(super) fn decimal(out: &mut Vec<u8>, bits: &mut TypeBits, bytes: [u8; 16]) {
+pub(crate) fn decimal(out: &mut Vec<u8>, bits: &mut TypeBits, bytes: [u8; 16]) {
     let value = u128::from_le_bytes(bytes);
     let negative = value >> 127 == 1;
     match value >> 122 & 0b11111 {

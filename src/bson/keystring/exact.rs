@@ -6,16 +6,16 @@ use num_bigint::BigUint;
 
 /// A fraction of two whole numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Exact {
+pub(crate) struct Exact {
     above: BigUint,
     below: BigUint,
 }
 
 /// `coefficient × 10^exponent`, with at most 34 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decimal {
-    pub(super) coefficient: u128,
-    pub(super) exponent: i32,
+pub(crate) struct Decimal {
+    pub(crate) coefficient: u128,
+    pub(crate) exponent: i32,
 }
 
 /// The least exponent of a Decimal128.
@@ -24,7 +24,7 @@ const DIGITS: i32 = 34;
 
 impl Exact {
     /// A double.
-    pub(super) fn double(value: f64) -> Self {
+    pub(crate) fn double(value: f64) -> Self {
         let bits = value.to_bits();
         let raw = (bits >> 52 & 0x7ff) as i32;
         let fraction = bits & ((1 << 52) - 1);
@@ -42,17 +42,17 @@ impl Exact {
         }
     }
 
-    pub(super) fn times(&self, other: &Self) -> Self {
+    pub(crate) fn times(&self, other: &Self) -> Self {
         Self { above: &self.above * &other.above, below: &self.below * &other.below }
     }
 
     /// The largest whole number that is not above it.
-    pub(super) fn floor(&self) -> BigUint {
+    pub(crate) fn floor(&self) -> BigUint {
         &self.above / &self.below
     }
 
     /// `(self - other) / 10^exponent`, which is known to be a whole number of 64 bits.
-    pub(super) fn distance(&self, other: &Self, exponent: i32) -> u64 {
+    pub(crate) fn distance(&self, other: &Self, exponent: i32) -> u64 {
         let above = &self.above * &other.below;
         let less = &other.above * &self.below;
         if above <= less {
@@ -64,7 +64,7 @@ impl Exact {
     }
 
     /// The largest finite double that is not above it.
-    pub(super) fn floor_double(&self, text: &str) -> f64 {
+    pub(crate) fn floor_double(&self, text: &str) -> f64 {
         let mut nearest: f64 = text.parse().unwrap_or(f64::MAX);
         if nearest.is_infinite() {
             nearest = f64::MAX;
@@ -76,7 +76,7 @@ impl Exact {
     }
 
     /// The largest double that is not above it, found without a text.
-    pub(super) fn largest_double_below(&self) -> f64 {
+    pub(crate) fn largest_double_below(&self) -> f64 {
         let (mut low, mut high) = (0_u64, f64::MAX.to_bits());
         // Positive doubles are ordered as their bits are.
         while low < high {
@@ -91,7 +91,7 @@ impl Exact {
     }
 
     /// The decimal of at most `digits` digits that is nearest to it and not above it; `up`: not below it.
-    pub(super) fn round(&self, digits: i32, up: bool) -> Decimal {
+    pub(crate) fn round(&self, digits: i32, up: bool) -> Decimal {
         let ten = BigUint::from(10_u32);
         let limit = ten.pow(digits.unsigned_abs());
         // Close to the number of decimal digits before the point, then corrected.
@@ -116,18 +116,18 @@ impl Exact {
         }
     }
 
-    pub(super) fn cmp(&self, other: &Self) -> Ordering {
+    pub(crate) fn cmp(&self, other: &Self) -> Ordering {
         (&self.above * &other.below).cmp(&(&other.above * &self.below))
     }
 }
 
 impl Decimal {
-    pub(super) fn exact(self) -> Exact {
+    pub(crate) fn exact(self) -> Exact {
         Exact::scaled(BigUint::from(self.coefficient), 10, self.exponent)
     }
 
     /// The same value with 34 digits, or as many as the least exponent allows.
-    pub(super) fn widest(mut self) -> Self {
+    pub(crate) fn widest(mut self) -> Self {
         let limit = 10_u128.pow(DIGITS.unsigned_abs() - 1);
         while self.coefficient < limit && self.exponent > EXPONENT_MIN && self.coefficient > 0 {
             self.coefficient *= 10;
@@ -137,12 +137,12 @@ impl Decimal {
     }
 
     /// Its 16 bytes as a Decimal128, the high half first.
-    pub(super) fn bid(self) -> [u8; 16] {
+    pub(crate) fn bid(self) -> [u8; 16] {
         let biased = u128::from((self.exponent - EXPONENT_MIN).unsigned_abs());
         (biased << 113 | self.coefficient).to_be_bytes()
     }
 
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         format!("{}e{}", self.coefficient, self.exponent)
     }
 }

@@ -2,14 +2,14 @@
 
 /// Collects bits; each byte is filled from its lowest bit up.
 #[derive(Debug, Default)]
-pub(super) struct TypeBits {
+pub(crate) struct TypeBits {
     bytes: Vec<u8>,
     count: usize,
 }
 
 impl TypeBits {
     /// Appends the `count` low bits of `value`, the highest of them first.
-    pub(super) fn push(&mut self, value: u32, count: u32) {
+    pub(crate) fn push(&mut self, value: u32, count: u32) {
         for place in (0..count).rev() {
             if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
@@ -24,7 +24,7 @@ impl TypeBits {
     }
 
     /// As the server stores them; nothing where every bit is zero.
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(self) -> Vec<u8> {
         let count = self.bytes.len();
         match &self.bytes[..] {
             bytes if bytes.iter().all(|byte| *byte == 0) => Vec::new(),

@@ -1,0 +1,322 @@
+//! Arithmetic: of the types of the operands the widest, int32 before int64, double and decimal.
+
+// Doubles and integers are made of each other as the server does it.
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+
+use std::cmp::Ordering;
+
+use super::decimal::Wide;
+use super::value::{Maybe, Outcome, Value, fail, is_nullish, type_name};
+use crate::bson::{Kind, Number};
+use crate::query::error::MatchError;
+
+const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// A number with the rank of its type.
+#[derive(Clone, Copy)]
+struct Typed {
+    number: Number,
+    kind: Kind,
+}
+
+impl Typed {
+    fn of(value: &Maybe<'_>, function: &str) -> Result<Self, MatchError> {
+        let number = value.as_ref().and_then(Value::number);
+        match (number, value) {
+            (Some(number), Some(value)) => Ok(Self { number, kind: value.kind() }),
+            _ => fail(format!("{function} takes numbers, not {}", type_name(value))),
+        }
+    }
+
+    fn double(self) -> f64 {
+        match self.number {
+            Number::Int(int) => int as f64,
+            Number::Double(double) => double,
+            Number::Decimal(bytes) => crate::bson::Decimal::of(bytes).to_f64(),
+        }
+    }
+}
+
+/// The wider of two types.
+fn wider(a: Kind, b: Kind) -> Kind {
+    let rank = |kind| match kind {
+        Kind::Int32 => 0,
+        Kind::Int64 => 1,
+        Kind::Double => 2,
+        _ => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+/// A whole number in the type that was asked for, or in the next one that holds it.
+fn whole<'v>(number: i128, kind: Kind) -> Value<'v> {
+    match i64::try_from(number) {
+        Ok(number) if kind == Kind::Int32 => Value::int_or_long(number),
+        Ok(number) => Value::long(number),
+        Err(_) => Value::double(number as f64),
+    }
+}
+
+/// A sum of doubles with twice their digits.
+#[derive(Default)]
+struct Sum {
+    high: f64,
+    low: f64,
+    /// What is no finite number is added up by itself.
+    special: f64,
+}
+
+impl Sum {
+    fn add(&mut self, number: f64) {
+        self.special += number;
+        let sum = self.high + number;
+        let part = sum - self.high;
+        self.low += (self.high - (sum - part)) + (number - part);
+        self.high = sum;
+    }
+
+    fn add_int(&mut self, int: i64) {
+        // Two doubles hold an int64 exactly.
+        let low = int & 0xffff_ffff;
+        self.add((int - low) as f64);
+        self.add(low as f64);
+    }
+
+    fn get(&self) -> f64 {
+        let sum = self.high + self.low;
+        if sum.is_nan() || self.special.is_infinite() { self.special } else { sum }
+    }
+}
+
+pub(super) fn add(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let (mut kind, mut ints, mut doubles) = (Kind::Int32, 0_i128, Sum::default());
+    let (mut wide, mut has_date) = (Wide::Finite(0.into(), 0), false);
+    for operand in &operands {
+        let term = match operand {
+            operand if is_nullish(operand) => return Ok(Some(Value::null())),
+            Some(date) if date.kind() == Kind::Date => {
+                if has_date {
+                    return fail("$add takes one date at most");
+                }
+                has_date = true;
+                let millis = date.view().as_date_ms().unwrap_or_default();
+                Typed { number: Number::Int(millis), kind: Kind::Int64 }
+            }
+            operand => Typed::of(operand, "$add")?,
+        };
+        kind = wider(kind, term.kind);
+        match term.number {
+            Number::Int(int) => {
+                ints += i128::from(int);
+                doubles.add_int(int);
+            }
+            Number::Double(double) => doubles.add(double),
+            Number::Decimal(_) => {}
+        }
+        if kind == Kind::Decimal128 || operands.len() > 1 && operands.iter().any(is_decimal) {
+            wide = wide.add(Wide::of(term.number));
+        }
+    }
+    let sum = match kind {
+        Kind::Decimal128 => Value::decimal(wide.bytes()),
+        Kind::Double => Value::double(doubles.get()),
+        kind if !has_date => whole(ints, kind),
+        _ => Value::double(ints as f64),
+    };
+    if has_date { shifted(sum.number().unwrap_or(Number::Int(0)), ints).map(Some) } else { Ok(Some(sum)) }
+}
+
+fn is_decimal(value: &Maybe<'_>) -> bool {
+    value.as_ref().is_some_and(|value| value.kind() == Kind::Decimal128)
+}
+
+/// A date; sums of whole numbers alone are exact.
+fn shifted<'v>(sum: Number, ints: i128) -> Result<Value<'v>, MatchError> {
+    let millis = match sum {
+        Number::Int(_) => i64::try_from(ints).ok(),
+        Number::Double(double) if double == ints as f64 => i64::try_from(ints).ok(),
+        Number::Double(double) if (-TWO_63..TWO_63).contains(&double) => Some(double.round() as i64),
+        Number::Double(_) => None,
+        Number::Decimal(bytes) => {
+            let half = Wide::Finite(5.into(), -1);
+            let rounded = Wide::of(Number::Decimal(bytes)).add(half).whole(false);
+            Number::Decimal(rounded.bytes()).trunc_i64()
+        }
+    };
+    millis.map_or_else(|| fail("the date is out of range"), |millis| Ok(Value::date(millis)))
+}
+
+pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let [a, b] = &operands[..] else { return fail("$subtract takes two operands") };
+    if is_nullish(a) || is_nullish(b) {
+        return Ok(Some(Value::null()));
+    }
+    let date = |value: &Maybe<'_>| value.as_ref().and_then(|value| value.view().as_date_ms());
+    match (date(a), date(b)) {
+        (Some(a), Some(b)) => {
+            let Some(difference) = a.checked_sub(b) else { return fail("the difference is out of range") };
+            return Ok(Some(Value::long(difference)));
+        }
+        (Some(millis), None) => {
+            let number = Typed::of(b, "$subtract")?;
+            let exact = |int: i64| i128::from(millis) - i128::from(int);
+            return match number.number {
+                Number::Int(int) => shifted(Number::Int(0), exact(int)).map(Some),
+                Number::Double(double) if !(-TWO_63..TWO_63).contains(&double) => fail("the date is out of range"),
+                Number::Double(double) => shifted(Number::Int(0), exact(double.round() as i64)).map(Some),
+                decimal @ Number::Decimal(_) => {
+                    let difference = Wide::of(Number::Int(millis)).add(Wide::of(decimal).negate());
+                    shifted(Number::Decimal(difference.bytes()), 0).map(Some)
+                }
+            };
+        }
+        _ => {}
+    }
+    let (a, b) = (Typed::of(a, "$subtract")?, Typed::of(b, "$subtract")?);
+    Ok(Some(match (wider(a.kind, b.kind), a.number, b.number) {
+        (Kind::Decimal128, a, b) => Value::decimal(Wide::of(a).add(Wide::of(b).negate()).bytes()),
+        (kind, Number::Int(a), Number::Int(b)) => whole(i128::from(a) - i128::from(b), kind),
+        _ => Value::double(a.double() - b.double()),
+    }))
+}
+
+pub(super) fn multiply(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let (mut kind, mut ints, mut doubles, mut wide) = (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
+    let has_decimal = operands.iter().any(is_decimal);
+    for operand in &operands {
+        if is_nullish(operand) {
+            return Ok(Some(Value::null()));
+        }
+        let factor = Typed::of(operand, "$multiply")?;
+        kind = wider(kind, factor.kind);
+        if has_decimal {
+            wide = wide.multiply(Wide::of(factor.number));
+        }
+        doubles *= factor.double();
+        if let Number::Int(int) = factor.number {
+            ints = ints.and_then(|product| product.checked_mul(int));
+        }
+    }
+    Ok(Some(match (kind, ints) {
+        (Kind::Decimal128, _) => Value::decimal(wide.bytes()),
+        (Kind::Int32 | Kind::Int64, Some(product)) => whole(product.into(), kind),
+        _ => Value::double(doubles),
+    }))
+}
+
+/// Two numbers; none if one of them is null.
+fn two(operands: &[Maybe<'_>], function: &str) -> Result<Option<(Typed, Typed)>, MatchError> {
+    let (a, b) = (&operands[0], &operands[1]);
+    if is_nullish(a) || is_nullish(b) {
+        return Ok(None);
+    }
+    Ok(Some((Typed::of(a, function)?, Typed::of(b, function)?)))
+}
+
+pub(super) fn divide(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let Some((a, b)) = two(&operands, "$divide")? else { return Ok(Some(Value::null())) };
+    if b.number.is_zero() {
+        return fail("$divide by zero");
+    }
+    Ok(Some(match wider(a.kind, b.kind) {
+        Kind::Decimal128 => Value::decimal(Wide::of(a.number).divide(Wide::of(b.number)).bytes()),
+        _ => Value::double(a.double() / b.double()),
+    }))
+}
+
+pub(super) fn modulo(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let Some((a, b)) = two(&operands, "$mod")? else { return Ok(Some(Value::null())) };
+    if b.number.is_zero() {
+        return fail("$mod by zero");
+    }
+    Ok(Some(match (wider(a.kind, b.kind), a.number, b.number) {
+        (Kind::Decimal128, a, b) => Value::decimal(Wide::of(a).modulo(Wide::of(b)).bytes()),
+        (kind, Number::Int(a), Number::Int(b)) => whole(a.checked_rem(b).unwrap_or(0).into(), kind),
+        _ => Value::double(a.double() % b.double()),
+    }))
+}
+
+/// One number; null stays null.
+fn one<'v>(
+    operands: &[Maybe<'v>],
+    function: &str,
+    compute: impl FnOnce(Typed) -> Result<Value<'v>, MatchError>,
+) -> Outcome<'v> {
+    if is_nullish(&operands[0]) {
+        return Ok(Some(Value::null()));
+    }
+    compute(Typed::of(&operands[0], function)?).map(Some)
+}
+
+pub(super) fn abs(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    one(&operands, "$abs", |typed| match typed.number {
+        Number::Int(i64::MIN) => fail("$abs of the least int64"),
+        Number::Int(int) => Ok(whole(int.abs().into(), typed.kind)),
+        Number::Double(double) => Ok(Value::double(double.abs())),
+        Number::Decimal(_) => Ok(Value::decimal(Wide::of(typed.number).abs().bytes())),
+    })
+}
+
+pub(super) fn ceil(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    next_whole(&operands, "$ceil", true)
+}
+
+pub(super) fn floor(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    next_whole(&operands, "$floor", false)
+}
+
+fn next_whole<'v>(operands: &[Maybe<'v>], function: &str, up: bool) -> Outcome<'v> {
+    one(operands, function, |typed| {
+        Ok(match typed.number {
+            Number::Int(int) => whole(int.into(), typed.kind),
+            Number::Double(double) => Value::double(if up { double.ceil() } else { double.floor() }),
+            Number::Decimal(_) => Value::decimal(Wide::of(typed.number).whole(up).bytes()),
+        })
+    })
+}
+
+/// A function of doubles.
+fn real<'v>(operands: &[Maybe<'v>], function: &str, compute: impl FnOnce(f64) -> f64, least: Option<Ordering>) -> Outcome<'v> {
+    one(operands, function, |typed| {
+        let zero = typed.number.compare(Number::Int(0));
+        if least.is_some_and(|least| zero < least) && !typed.number.is_nan() {
+            return fail(format!("{function} of a number that is too small for it"));
+        }
+        no_decimal(typed, function)?;
+        Ok(Value::double(compute(typed.double())))
+    })
+}
+
+fn no_decimal(typed: Typed, function: &str) -> Result<(), MatchError> {
+    match typed.kind {
+        Kind::Decimal128 => Err(MatchError::Unsupported(format!("{function} of a decimal"))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn sqrt(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    real(&operands, "$sqrt", f64::sqrt, Some(Ordering::Equal))
+}
+
+pub(super) fn exp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    real(&operands, "$exp", f64::exp, None)
+}
+
+pub(super) fn ln(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    real(&operands, "$ln", f64::ln, Some(Ordering::Greater))
+}
+
+pub(super) fn log10(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    real(&operands, "$log10", f64::log10, Some(Ordering::Greater))
+}
+
+pub(super) fn log(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+    let Some((number, base)) = two(&operands, "$log")? else { return Ok(Some(Value::null())) };
+    no_decimal(number, "$log")?;
+    no_decimal(base, "$log")?;
+    let (number, base) = (number.double(), base.double());
+    if number <= 0.0 || base <= 0.0 || base == 1.0 {
+        return fail("$log takes a positive number and a positive base that is not 1");
+    }
+    Ok(Some(Value::double(number.ln() / base.ln())))
+}
