@@ -46,6 +46,8 @@ pub enum ErrorKind {
     StoreUnavailable,
     /// A stored checkpoint can't be read.
     CheckpointUnreadable,
+    /// A user's handler refused an operation.
+    Handler,
     /// A file or a socket of this machine.
     Local,
     /// A defect of this program.
@@ -99,6 +101,7 @@ impl ErrorKind {
             Self::Fenced => (Halt, "another instance has taken over; run only one of them"),
             Self::StoreUnavailable => (Retry, "check that the checkpoint store can be written"),
             Self::CheckpointUnreadable => (Halt, "restore it, or `mongo-observer checkpoint set` a position"),
+            Self::Handler => (Halt, "nothing was skipped: start again behind the last position that was handled"),
             Self::Local => (Halt, "check permissions and free space"),
             Self::Internal => (Halt, "please report this as a defect"),
         }
@@ -128,6 +131,7 @@ impl ErrorKind {
             Self::Fenced => "fenced",
             Self::StoreUnavailable => "store_unavailable",
             Self::CheckpointUnreadable => "checkpoint_unreadable",
+            Self::Handler => "handler",
             Self::Local => "local",
             Self::Internal => "internal",
         }

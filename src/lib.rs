@@ -66,6 +66,11 @@ pub mod event;
 pub mod format;
 pub mod query;
 
+#[cfg(feature = "mongodb")]
+pub mod observer;
+#[cfg(feature = "tokio")]
+pub mod retry;
+
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod checkpoint;
