@@ -17,7 +17,7 @@
 //! | [`query`] | query filters and the sort order, evaluated as the server does | oplogs, I/O |
 //! | [`event`] | the change event, positions, update deltas | how it is read or written |
 //! | [`mod@format`] | encoders, names of topics and subjects, records | I/O |
-//! | `source` | the oplog: tail, verified resume, cutting, translation | sinks |
+//! | `source` | the oplog: tail, verified resume, cutting, translation; images | sinks |
 //! | `pipeline` | the traits of its neighbours, the run loop, supervision | which sinks there are |
 //! | `sink`, `checkpoint` | the adapters | each other, and the source |
 //! | `connector` | the composition root: one pipeline for each configured sink | |
@@ -29,6 +29,7 @@
 //! 1. `source/oplog/tail.rs`: a reply of the raw cursor, kept as it came; `verify.rs` has seen before that the saved position is there.
 //! 2. `source/oplog/cut.rs`: the reply becomes chunks of operations, with positions, ordinals and transactions; `chain.rs` puts together a
 //!    transaction of several entries at the last of them.
+//!    Where events shall have images, `source/images/ahead.rs` fetches them for several chunks at once, and keeps the chunks' order.
 //! 3. `pipeline/run.rs`, `read`: each chunk takes its bytes from the budget and gets a task of its own; the tasks' handles are queued.
 //! 4. `pipeline/stage.rs`: in that task, `source/oplog/translate` makes a [`event::ChangeEvent`] of each operation, a view of the reply's
 //!    bytes; the router knows its topic; an encoder of [`mod@format`] writes key, value and header into the batch's one buffer.
@@ -44,7 +45,7 @@
 //!   same, and with real servers `tests/e2e`.
 //! - **Everything that is published goes through the one ordered path.** There is no second producer: watermarks are records in batches.
 //! - **A position that can't be resumed halts; nothing is ever skipped silently.** `source/oplog/verify.rs`, `pipeline/resume.rs`.
-//! - **Nothing buffers without a limit.** `pipeline/budget.rs`; a stalled sink in `tests/e2e`.
+//! - **Nothing buffers without a limit.** `pipeline/budget.rs`; for images `source/images/ahead.rs`; a stalled sink in `tests/e2e`.
 //! - **Translating and encoding never panic, whatever the bytes.** Property tests beside the code.
 //! - **Nothing is published that is not majority-committed.** The tail reads at read concern majority, and "now" is the majority point.
 //! - **Contents of documents are never logged, and never become labels.** `Debug` of [`bson::RawDoc`] shows a size.

@@ -14,7 +14,8 @@ use prometheus::{
 
 use crate::error::ErrorKind;
 use crate::event::Position;
-use crate::pipeline::{Counts, Durable, Faults};
+use crate::pipeline::{Counts, Durable};
+use crate::source::images::Fetched;
 
 /// What every name begins with.
 const PREFIX: &str = "mongo_observer";
@@ -41,6 +42,10 @@ struct Families {
     batches_published: IntCounterVec,
     events_skipped: IntCounterVec,
     dead_letters: IntCounterVec,
+    images_fetched: IntCounterVec,
+    image_bytes_fetched: IntCounterVec,
+    images_missing: IntCounterVec,
+    image_fetch_duration: HistogramVec,
     in_flight_events: IntGaugeVec,
     in_flight_bytes: IntGaugeVec,
     in_flight_limit: IntGaugeVec,
@@ -127,6 +132,10 @@ impl Families {
                 "Dead letters acknowledged by the sink.",
                 by_reason,
             ),
+            images_fetched: counter("images_fetched_total", "Documents fetched for images.", sink),
+            image_bytes_fetched: counter("image_bytes_fetched_total", "Bytes of documents fetched.", sink),
+            images_missing: counter("images_missing_total", "Images that events lack.", by_reason),
+            image_fetch_duration: histogram("image_fetch_duration_seconds", "Fetching a chunk's documents."),
             in_flight_events: count("in_flight_events", "Events sent and not yet acknowledged."),
             in_flight_bytes: count("in_flight_bytes", "Bytes of the budget that are taken."),
             in_flight_limit: count("in_flight_limit_bytes", "The budget: how many bytes may be under way."),
@@ -156,6 +165,9 @@ struct Handles {
     bytes_read: IntCounter,
     bytes_published: IntCounter,
     batches_published: IntCounter,
+    images_fetched: IntCounter,
+    image_bytes_fetched: IntCounter,
+    image_fetch_duration: prometheus::Histogram,
     in_flight_events: IntGauge,
     in_flight_bytes: IntGauge,
     lag: prometheus::Gauge,
@@ -171,6 +183,7 @@ struct Handles {
     events_published: IntCounterVec,
     events_skipped: IntCounterVec,
     dead_letters: IntCounterVec,
+    images_missing: IntCounterVec,
     errors: IntCounterVec,
     stored_at: Mutex<Option<Instant>>,
 }
@@ -184,6 +197,9 @@ impl Handles {
             bytes_read: families.bytes_read.with_label_values(label),
             bytes_published: families.bytes_published.with_label_values(label),
             batches_published: families.batches_published.with_label_values(label),
+            images_fetched: families.images_fetched.with_label_values(label),
+            image_bytes_fetched: families.image_bytes_fetched.with_label_values(label),
+            image_fetch_duration: families.image_fetch_duration.with_label_values(label),
             in_flight_events: families.in_flight_events.with_label_values(label),
             in_flight_bytes: families.in_flight_bytes.with_label_values(label),
             lag: families.lag.with_label_values(label),
@@ -199,6 +215,7 @@ impl Handles {
             events_published: families.events_published.clone(),
             events_skipped: families.events_skipped.clone(),
             dead_letters: families.dead_letters.clone(),
+            images_missing: families.images_missing.clone(),
             errors: families.errors.clone(),
             stored_at: Mutex::default(),
         }
@@ -210,6 +227,13 @@ impl PipelineMetrics {
     pub fn read(&self, entries: u32, bytes: usize) {
         self.0.entries_read.inc_by(entries.into());
         self.0.bytes_read.inc_by(bytes as u64);
+    }
+
+    /// Documents were fetched for a chunk.
+    pub fn images(&self, fetched: Fetched) {
+        self.0.images_fetched.inc_by(fetched.documents.into());
+        self.0.image_bytes_fetched.inc_by(fetched.bytes as u64);
+        self.0.image_fetch_duration.observe(fetched.elapsed.as_secs_f64());
     }
 
     /// So much is under way now: records sent and not acknowledged, bytes taken of the budget.
@@ -228,8 +252,9 @@ impl PipelineMetrics {
                 published += count;
             }
         }
-        self.faults(&self.0.events_skipped, counts.skipped);
-        self.faults(&self.0.dead_letters, counts.dead_letters);
+        self.by_reason(&self.0.events_skipped, &counts.skipped.by_reason());
+        self.by_reason(&self.0.dead_letters, &counts.dead_letters.by_reason());
+        self.by_reason(&self.0.images_missing, &counts.missing_images.by_reason());
         let lag = durable.wall_ms.map_or(0.0, seconds_since);
         self.0.lag.set(lag);
         if published > 0 {
@@ -241,9 +266,9 @@ impl PipelineMetrics {
         lag
     }
 
-    fn faults(&self, family: &IntCounterVec, faults: Faults) {
-        for (reason, count) in faults.by_reason().into_iter().filter(|(_, count)| *count > 0) {
-            family.with_label_values(&[self.0.sink.as_str(), reason]).inc_by(count.into());
+    fn by_reason(&self, family: &IntCounterVec, counts: &[(&'static str, u32)]) {
+        for (reason, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            family.with_label_values(&[self.0.sink.as_str(), reason]).inc_by((*count).into());
         }
     }
 

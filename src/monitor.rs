@@ -92,6 +92,9 @@ impl Observed {
 impl Monitor for Observed {
     fn read(&self, chunk: &Chunk) {
         self.metrics.read(chunk.entries, chunk.size);
+        if let Some(images) = &chunk.images {
+            self.metrics.images(images.fetched);
+        }
     }
 
     fn sent(&self, batch: &RecordBatch) {
@@ -129,6 +132,7 @@ impl Monitor for Observed {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
 
@@ -137,8 +141,9 @@ mod tests {
     use crate::event::{Mark, Position};
     use crate::format::{Addressing, Record, Route, To};
     use crate::metrics::Metrics;
-    use crate::pipeline::{Budget, Counts, Durable, Faults, Monitor as _, RecordBatch};
+    use crate::pipeline::{Budget, Counts, Durable, Faults, MissingImages, Monitor as _, RecordBatch};
     use crate::source::Chunk;
+    use crate::source::images::{Attached, Fetched};
     use crate::status::{Board, State, StatusHandle};
 
     fn mark(i: u32) -> Mark {
@@ -259,6 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn documents_that_were_fetched_are_counted_when_they_come() {
+        let (metrics, _, observed) = observed();
+        let mut images = Attached::default();
+        images.fetched = Fetched { documents: 3, bytes: 70, elapsed: Duration::from_millis(2) };
+        observed.read(&Chunk { images: Some(Arc::new(images)), ..Chunk::idle(mark(1)) });
+        expect(
+            &metrics,
+            &[
+                r#"images_fetched_total{sink="events"} 3"#,
+                r#"image_bytes_fetched_total{sink="events"} 70"#,
+                r#"image_fetch_duration_seconds_count{sink="events"} 1"#,
+                r#"image_fetch_duration_seconds_sum{sink="events"} 0.002"#,
+            ],
+        );
+    }
+
+    #[test]
     fn a_failed_attempt_is_counted_and_what_was_under_way_is_not() {
         let (metrics, status, observed) = observed();
         observed.opened("rs0", false);
@@ -268,7 +290,9 @@ mod tests {
         observed.opened("rs0", false);
         let skipped = Faults { unknown: 2, unreadable: 1 };
         let dead_letters = Faults { unknown: 0, unreadable: 4 };
-        let again = batch(1, Counts { updates: 1, skipped, dead_letters, ..Counts::default() }, b"1");
+        let missing_images = MissingImages { gone: 3, mismatch: 1, ..MissingImages::default() };
+        let counts = Counts { updates: 1, skipped, dead_letters, missing_images, ..Counts::default() };
+        let again = batch(1, counts, b"1");
         observed.sent(&again);
         observed.durable(&durable(&again, Some(0)));
         observed.finished(None);
@@ -279,6 +303,8 @@ mod tests {
                 r#"events_skipped_total{reason="unknown",sink="events"} 2"#,
                 r#"events_skipped_total{reason="unreadable",sink="events"} 1"#,
                 r#"dead_letters_published_total{reason="unreadable",sink="events"} 4"#,
+                r#"images_missing_total{reason="gone",sink="events"} 3"#,
+                r#"images_missing_total{reason="mismatch",sink="events"} 1"#,
                 r#"errors_total{kind="sink_unavailable",sink="events"} 1"#,
                 r#"restarts_total{sink="events"} 1"#,
                 r#"pipeline_up{sink="events"} 0"#,

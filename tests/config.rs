@@ -195,7 +195,7 @@ fn a_mistake_is_named_with_its_place_and_its_remedy() {
 }
 
 /// A mistake in the sinks, and the whole line that says so.
-const MISTAKES_IN_SINKS: [(&str, &str); 6] = [
+const MISTAKES_IN_SINKS: [(&str, &str); 8] = [
     (
         "",
         "some.toml: there is no sink: add a table [sinks.events] with type = \"stdout\" (or kafka, nats, file)",
@@ -210,6 +210,11 @@ const MISTAKES_IN_SINKS: [(&str, &str); 6] = [
         "[sinks.a]\ntype = \"file\"\npaht = \"x\"",
         "some.toml: there is no key `sinks.a.paht`: did you mean `path`?",
     ),
+    (
+        "[sinks.a]\ntype = \"file\"\nimages.before = \"lookup\"",
+        "some.toml: `sinks.a.images.before` can't be `lookup`: use none or stored",
+    ),
+    ("[sinks.a]\ntype = \"file\"\nimages = 1", "some.toml: `sinks.a.images` must be a table, not a number"),
     (
         "[sinks.\"a.b\"]\ntype = \"file\"",
         "some.toml: `sinks.a.b`: a sink's name has letters, digits, `_` and `-` only",

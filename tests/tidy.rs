@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("checkpoint/nats", &["error", "event", "format", "pipeline", "sink::nats"]),
     ("secret", &["error"]),
     ("config", &["error", "event", "format", "pipeline", "secret", "sink", "source"]),
-    ("metrics", &["error", "event", "pipeline"]),
+    ("metrics", &["error", "event", "pipeline", "source"]),
     ("status", &["error", "event"]),
     ("monitor", &["error", "event", "metrics", "pipeline", "source", "status"]),
     ("http", &["error", "metrics", "status"]),

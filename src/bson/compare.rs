@@ -82,7 +82,11 @@ fn values(a: RawValue<'_>, b: RawValue<'_>, depth: usize) -> Result<Ordering, Ma
         Class::Array => elements(RawDoc(a.bytes), RawDoc(b.bytes), depth + 1)?,
         Class::CodeWithScope => codes_with_scope(a, b, depth)?,
         Class::String | Class::Code => text(a).cmp(text(b)),
-        Class::Binary => a.bytes[..4].iter().rev().cmp(b.bytes[..4].iter().rev()).then_with(|| a.bytes[4..].cmp(&b.bytes[4..])),
+        Class::Binary => a.bytes[..4]
+            .iter()
+            .rev()
+            .cmp(b.bytes[..4].iter().rev())
+            .then_with(|| a.bytes[4..].cmp(&b.bytes[4..])),
         Class::Date => date(a).cmp(&date(b)),
         Class::Timestamp => date(a).cast_unsigned().cmp(&date(b).cast_unsigned()),
         Class::DbPointer => a.bytes.len().cmp(&b.bytes.len()).then_with(|| a.bytes[4..].cmp(&b.bytes[4..])),
@@ -93,7 +97,9 @@ fn values(a: RawValue<'_>, b: RawValue<'_>, depth: usize) -> Result<Ordering, Ma
 
 /// Field by field: class, name, value; then the shorter one.
 fn documents(a: RawDoc<'_>, b: RawDoc<'_>, depth: usize) -> Result<Ordering, Malformed> {
-    in_turn(a, b, depth, |a, b| a.value.kind.class().cmp(&b.value.kind.class()).then_with(|| a.name.cmp(b.name)))
+    in_turn(a, b, depth, |a, b| {
+        a.value.kind.class().cmp(&b.value.kind.class()).then_with(|| a.name.cmp(b.name))
+    })
 }
 
 /// Value by value; the names are no part of an array.

@@ -14,118 +14,141 @@ pub struct Element<'a> {
 /// Walks the elements of one document. After an error it ends: what follows a damaged element can't be found.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
-    document: &'a [u8],
-    at: usize,
+    /// What has not been walked yet, without the document's final zero.
+    rest: &'a [u8],
+    /// Where `rest` ends, in bytes from the start of the document.
+    end: usize,
 }
 
 impl<'a> Iter<'a> {
     pub(super) fn new(document: &'a [u8]) -> Self {
-        Self { document, at: 4 }
+        let end = document.len() - 1;
+        Self { rest: &document[4..end], end }
     }
 
     /// Where the next element starts, in bytes from the start of the document.
     pub fn offset(&self) -> usize {
-        self.at
+        self.end - self.rest.len()
     }
 
+    /// Part of every loop over a document: a call for each element would take as long as the step itself.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
-        let end = self.document.len() - 1;
-        if self.at == end {
-            return Ok(None);
-        }
-        let kind = kind(self.document[self.at], self.at)?;
-        let name_at = self.at + 1;
-        let value_at = name_at + cstring(&self.document[..end], name_at)? + 1;
-        let length = value_length(kind, &self.document[..end], value_at)?;
-        let bytes = self
-            .document
-            .get(value_at..value_at.saturating_add(length))
-            .filter(|_| value_at + length <= end)
-            .ok_or(Malformed { what: "a value is cut off", offset: value_at })?;
-        self.at = value_at + length;
-        Ok(Some(Element { name: &self.document[name_at..value_at - 1], value: RawValue { kind, bytes } }))
+        let Some((byte, named)) = self.rest.split_first() else { return Ok(None) };
+        let Some((kind, size)) = KINDS[usize::from(*byte)] else {
+            return Err(Malformed { what: "unknown type of value", offset: self.offset() });
+        };
+        let name = cstring(named).ok_or_else(|| self.cut_off("a name is cut off", named))?;
+        let value = &named[name.len() + 1..];
+        let length = match size {
+            Some(length) => usize::from(length),
+            None => value_length(kind, value).map_err(|error| self.within(error, value))?,
+        };
+        let (bytes, rest) =
+            value.split_at_checked(length).ok_or_else(|| self.cut_off("a value is cut off", value))?;
+        self.rest = rest;
+        Ok(Some(Element { name, value: RawValue { kind, bytes } }))
+    }
+
+    /// What is wrong with what stands at the beginning of `part`.
+    #[cold]
+    fn cut_off(&self, what: &'static str, part: &[u8]) -> Malformed {
+        Malformed { what, offset: self.end - part.len() }
+    }
+
+    /// An error that counts from the beginning of `part`, counted from the start of the document.
+    #[cold]
+    fn within(&self, error: Malformed, part: &[u8]) -> Malformed {
+        Malformed { offset: self.end - part.len() + error.offset, ..error }
     }
 }
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Result<Element<'a>, Malformed>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            self.at = self.document.len() - 1;
+            self.rest = &[];
         }
         step.transpose()
     }
 }
 
-fn kind(byte: u8, offset: usize) -> Result<Kind, Malformed> {
-    Ok(match byte {
-        0x01 => Kind::Double,
-        0x02 => Kind::String,
-        0x03 => Kind::Document,
-        0x04 => Kind::Array,
-        0x05 => Kind::Binary,
-        0x06 => Kind::Undefined,
-        0x07 => Kind::ObjectId,
-        0x08 => Kind::Bool,
-        0x09 => Kind::Date,
-        0x0A => Kind::Null,
-        0x0B => Kind::Regex,
-        0x0C => Kind::DbPointer,
-        0x0D => Kind::Code,
-        0x0E => Kind::Symbol,
-        0x0F => Kind::CodeWithScope,
-        0x10 => Kind::Int32,
-        0x11 => Kind::Timestamp,
-        0x12 => Kind::Int64,
-        0x13 => Kind::Decimal128,
-        0xFF => Kind::MinKey,
-        0x7F => Kind::MaxKey,
-        _ => return Err(Malformed { what: "unknown type of value", offset }),
-    })
-}
+/// Which type a byte stands for, and how many bytes its values take where all take the same.
+const KINDS: [Option<(Kind, Option<u8>)>; 256] = {
+    let mut kinds = [None; 256];
+    kinds[0x01] = Some((Kind::Double, Some(8)));
+    kinds[0x02] = Some((Kind::String, None));
+    kinds[0x03] = Some((Kind::Document, None));
+    kinds[0x04] = Some((Kind::Array, None));
+    kinds[0x05] = Some((Kind::Binary, None));
+    kinds[0x06] = Some((Kind::Undefined, Some(0)));
+    kinds[0x07] = Some((Kind::ObjectId, Some(12)));
+    kinds[0x08] = Some((Kind::Bool, Some(1)));
+    kinds[0x09] = Some((Kind::Date, Some(8)));
+    kinds[0x0A] = Some((Kind::Null, Some(0)));
+    kinds[0x0B] = Some((Kind::Regex, None));
+    kinds[0x0C] = Some((Kind::DbPointer, None));
+    kinds[0x0D] = Some((Kind::Code, None));
+    kinds[0x0E] = Some((Kind::Symbol, None));
+    kinds[0x0F] = Some((Kind::CodeWithScope, None));
+    kinds[0x10] = Some((Kind::Int32, Some(4)));
+    kinds[0x11] = Some((Kind::Timestamp, Some(8)));
+    kinds[0x12] = Some((Kind::Int64, Some(8)));
+    kinds[0x13] = Some((Kind::Decimal128, Some(16)));
+    kinds[0xFF] = Some((Kind::MinKey, Some(0)));
+    kinds[0x7F] = Some((Kind::MaxKey, Some(0)));
+    kinds
+};
 
-/// The length of the zero-terminated string at `at`, without its zero.
-fn cstring(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
-    let rest = bytes.get(at..).unwrap_or_default();
+/// The zero-terminated string at the beginning of `bytes`, without its zero.
+#[inline(always)]
+fn cstring(bytes: &[u8]) -> Option<&[u8]> {
     // Most names are short: the first zero among eight bytes is found at once.
-    if let Some(eight) = rest.first_chunk() {
+    if let Some(eight) = bytes.first_chunk() {
         let word = u64::from_le_bytes(*eight);
         let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
         if zeros != 0 {
-            return Ok(zeros.trailing_zeros() as usize / 8);
+            return bytes.get(..zeros.trailing_zeros() as usize / 8);
         }
     }
-    rest.iter().position(|byte| *byte == 0).ok_or(Malformed { what: "a name is cut off", offset: at })
+    long_cstring(bytes)
 }
 
-fn value_length(kind: Kind, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+fn long_cstring(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..bytes.iter().position(|byte| *byte == 0)?)
+}
+
+/// The length of the value at the beginning of `bytes`, whose type does not tell it.
+fn value_length(kind: Kind, bytes: &[u8]) -> Result<usize, Malformed> {
     Ok(match kind {
-        Kind::Undefined | Kind::Null | Kind::MinKey | Kind::MaxKey => 0,
-        Kind::Bool => 1,
-        Kind::Int32 => 4,
-        Kind::Double | Kind::Date | Kind::Timestamp | Kind::Int64 => 8,
-        Kind::ObjectId => 12,
-        Kind::Decimal128 => 16,
-        Kind::String | Kind::Code | Kind::Symbol => string_length(bytes, at)?,
-        Kind::DbPointer => string_length(bytes, at)? + 12,
-        Kind::Document | Kind::Array => document_length(bytes, at)?,
-        Kind::Binary => prefix(bytes, at, 0)? + 5,
+        Kind::String => string_length(bytes, 0)?,
+        Kind::Document | Kind::Array => document_length(bytes, 0)?,
+        Kind::Binary => prefix(bytes, 0, 0)? + 5,
+        Kind::DbPointer => string_length(bytes, 0)? + 12,
         Kind::Regex => {
-            let pattern = cstring(bytes, at)? + 1;
-            pattern + cstring(bytes, at + pattern)? + 1
+            let pattern = zero_behind(bytes, 0)?;
+            zero_behind(bytes, pattern)?
         }
         Kind::CodeWithScope => {
-            let total = prefix(bytes, at, 14)?;
-            let code = string_length(bytes, at + 4)?;
-            let scope = document_length(bytes, at + 4 + code)?;
+            let total = prefix(bytes, 0, 14)?;
+            let code = string_length(bytes, 4)?;
+            let scope = document_length(bytes, 4 + code)?;
             if total != 4 + code + scope {
-                return Err(Malformed { what: "code with scope: the lengths do not add up", offset: at });
+                return Err(Malformed { what: "code with scope: the lengths do not add up", offset: 0 });
             }
             total
         }
+        _ => string_length(bytes, 0)?,
     })
+}
+
+/// Where the zero-terminated string at `at` ends, its zero included.
+fn zero_behind(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    let text = bytes.get(at..).and_then(cstring);
+    text.map(|text| at + text.len() + 1).ok_or(Malformed { what: "a name is cut off", offset: at })
 }
 
 /// Length prefix and bytes of a string, whose final zero is checked.

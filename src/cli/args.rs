@@ -58,6 +58,20 @@ Example:
     )]
     Decode(Decode),
 
+    /// Find the documents that match a filter, offline
+    #[command(
+        after_help = "Reads documents on standard input, one Extended JSON document a line, and writes those lines whose documents match, as they are.
+The filter is one of MongoDB's query filters, with its meaning; one that MongoDB would refuse, or that can't be evaluated offline
+($where, $text, $near, $jsonSchema), is an error with exit code 2.
+
+A line that can't be read is an error on standard error, with its number and the reason; the other lines are looked at all the
+same, and the exit code is 1 at the end.
+
+Example:
+  mongo-observer match --filter '{\"status\": \"open\", \"total\": {\"$gte\": 100}}' < orders.jsonl"
+    )]
+    Match(Match),
+
     /// Look at the place to resume from, or move it
     #[command(subcommand)]
     Checkpoint(Checkpoint),
@@ -144,6 +158,14 @@ pub struct Decode {
     /// Write the commands that the `mongodb` formats leave out by default, too
     #[arg(long)]
     pub expanded_events: bool,
+}
+
+/// `mongo-observer match`
+#[derive(Debug, Args)]
+pub struct Match {
+    /// The filter, as Extended JSON
+    #[arg(long, value_name = "JSON")]
+    pub filter: String,
 }
 
 /// `mongo-observer checkpoint`
@@ -281,6 +303,7 @@ mod tests {
             "mongo-observer demo --seconds 0",
             "mongo-observer demo --sink redis",
             "mongo-observer decode --format xml",
+            "mongo-observer match",
             "mongo-observer dance",
         ] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 2, "{line}");

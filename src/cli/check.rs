@@ -7,8 +7,9 @@ use super::args::Configured;
 use super::load;
 use crate::config::{Config, Store};
 use crate::connector::{open_sink, store};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::source::client::{self, Deployment};
+use crate::source::images;
 
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,7 +26,14 @@ pub(super) async fn check(args: &Configured) -> Result<ExitCode, Error> {
             lines.ok("oplog", &window.to_string());
         }
     }
+    let not_recording = match &deployment {
+        Some(deployment) => not_recording(&config, deployment, &mut lines).await,
+        None => None,
+    };
     for (name, settings) in &config.sinks {
+        if let Some(collections) = not_recording.as_ref().filter(|_| settings.images().need_records()) {
+            images(&mut lines, name, collections);
+        }
         let what = format!("sink {name}");
         let sink = match open_sink(name, settings, &config) {
             Ok(sink) => sink,
@@ -59,6 +67,33 @@ pub(super) async fn check(args: &Configured) -> Result<ExitCode, Error> {
     Ok(if lines.any_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// The captured collections of which no image is recorded, where some sink wants one.
+async fn not_recording(config: &Config, deployment: &Deployment, lines: &mut Lines) -> Option<Vec<String>> {
+    if !config.sinks.values().any(|sink| sink.images().need_records()) {
+        return None;
+    }
+    let look = async {
+        match images::not_recording(deployment, &config.source.namespaces()?).await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(None),
+            found => found.map(Some),
+        }
+    };
+    let found = lines.look("images", look).await?;
+    if found.is_none() {
+        lines.note("images", "whether they are recorded is not known: this user may not list collections");
+    }
+    found
+}
+
+/// Not a failure: events come without the image, and say so.
+fn images(lines: &mut Lines, sink: &str, not_recording: &[String]) {
+    let what = format!("images {sink}");
+    match not_recording {
+        [] => lines.ok(&what, "recorded for every captured collection"),
+        some => lines.note(&what, &format!("not recorded, so missing in events, for {}", some.join(", "))),
+    }
+}
+
 fn names(config: &Config) -> String {
     let names: Vec<_> =
         config.sinks.iter().map(|(name, sink)| format!("{name} ({})", sink.kind().name())).collect();
@@ -75,6 +110,11 @@ impl Lines {
     #[allow(clippy::unused_self, reason = "beside `failed`, which needs it")]
     fn ok(&self, what: &str, found: &str) {
         println!("ok      {what}: {found}");
+    }
+
+    #[allow(clippy::unused_self, reason = "beside `failed`, which needs it")]
+    fn note(&self, what: &str, found: &str) {
+        println!("note    {what}: {found}");
     }
 
     fn failed(&mut self, what: &str, error: &Error) {

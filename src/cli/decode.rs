@@ -1,7 +1,6 @@
 //! `mongo-observer decode`: oplog entries in, change events out; offline, and by the same code as the tail.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::iter;
 use std::ops::Range;
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::args::Decode as Args;
+use super::lines;
 use crate::bson::Malformed;
 use crate::bson::RawDoc;
 use crate::bson::extjson::{Mode, parse, write_doc, write_string};
@@ -26,35 +26,10 @@ use crate::source::{Chunk, Namespaces};
 
 /// What events name as their source: entries don't say which replica set they come from.
 const SOURCE: &str = "offline";
-/// The largest entry has a little more than 16 MiB, and a small multiple of that as text.
-const LINE_BYTES_MAX: usize = 256 * 1024 * 1024;
-const BUFFER_BYTES: usize = 64 * 1024;
 
 pub(super) fn decode(args: &Args) -> Result<ExitCode, Error> {
     let mut decoder = Decoder::new(args)?;
-    let input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
-    let output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
-    match decoder.run(input, output, io::stderr()) {
-        Ok(0) => Ok(ExitCode::SUCCESS),
-        Ok(_) => Ok(ExitCode::FAILURE),
-        // Whoever reads has seen enough.
-        Err(Interrupted::Writing(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(Interrupted::Writing(error)) => {
-            Err(Error::caused(ErrorKind::Local, "standard output takes no more", error))
-        }
-        Err(Interrupted::Reading(error)) => {
-            Err(Error::caused(ErrorKind::Local, "standard input can't be read", error))
-        }
-    }
-}
-
-/// Why the end of the input was not reached.
-#[derive(Debug)]
-enum Interrupted {
-    Reading(io::Error),
-    Writing(io::Error),
+    lines::run(|line, out| decoder.line(line, out))
 }
 
 /// Turns lines into lines.
@@ -79,47 +54,8 @@ impl Decoder {
     }
 
     /// Decodes all of `input`; says how many lines were bad. What was decoded is written before more input is waited for.
-    fn run(
-        &mut self,
-        mut input: BufReader<impl Read>,
-        mut output: impl Write,
-        mut complaints: impl Write,
-    ) -> Result<u64, Interrupted> {
-        let (mut line, mut bad) = (Vec::new(), 0);
-        for number in 1_u64.. {
-            if input.buffer().is_empty() {
-                output.flush().map_err(Interrupted::Writing)?;
-            }
-            if !read_line(&mut input, &mut line, LINE_BYTES_MAX).map_err(Interrupted::Reading)? {
-                break;
-            }
-            match self.line(&line) {
-                Ok(batches) => {
-                    batches
-                        .iter()
-                        .try_for_each(|batch| self.write(batch, &mut output))
-                        .map_err(Interrupted::Writing)?;
-                }
-                Err(reason) => {
-                    bad += 1;
-                    // Nobody may be listening; the exit code tells it, too.
-                    let _ = writeln!(complaints, "mongo-observer: line {number}: {reason}");
-                }
-            }
-        }
-        output.flush().map_err(Interrupted::Writing)?;
-        Ok(bad)
-    }
-
-    /// The records of the entry on a line: all of them, or the reason why there are none.
-    fn line(&mut self, line: &[u8]) -> Result<Vec<RecordBatch>, String> {
-        if line.len() > LINE_BYTES_MAX {
-            return Err(format!("longer than {} MiB", LINE_BYTES_MAX >> 20));
-        }
-        let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?.trim();
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Appends the records of the entry on a line: all of them, or none and the reason.
+    fn line(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
         let entry = Bytes::from(parse(text).map_err(|error| error.to_string())?);
         let whole = 0..entry.len();
         // A cutter for each line: one that remembers would drop entries that come in another order, or again.
@@ -137,7 +73,7 @@ impl Decoder {
                 batches.push(self.prepare(chunk)?);
             }
         }
-        Ok(batches)
+        batches.iter().try_for_each(|batch| self.write(batch, out).map_err(what))
     }
 
     fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, String> {
@@ -145,30 +81,17 @@ impl Decoder {
         prepared.expect("places offline are found without waiting").map_err(|error| error.what().to_owned())
     }
 
-    fn write(&self, batch: &RecordBatch, output: &mut impl Write) -> io::Result<()> {
-        let mut line = Vec::new();
+    fn write(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Malformed> {
         for record in &batch.records {
             let record = Parts::of(record, &batch.bytes);
-            line.clear();
             if self.records {
-                record.write_whole(&mut line, self.format);
+                record.write_whole(out, self.format);
             } else {
-                record.write_event(&mut line, self.format)?;
+                record.write_event(out, self.format)?;
             }
-            output.write_all(&line)?;
         }
         Ok(())
     }
-}
-
-/// Reads a line; false at the end of the input. Of one that is longer than `bytes_max` only a little more than that is kept.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
-    line.clear();
-    let read = input.by_ref().take(bytes_max as u64 + 1).read_until(b'\n', line)?;
-    if read > bytes_max && !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
-    }
-    Ok(read > 0)
 }
 
 /// A record's bytes.
@@ -185,13 +108,12 @@ impl<'a> Parts<'a> {
     }
 
     /// The event alone, as JSON on one line; a tombstone is no event.
-    fn write_event(&self, out: &mut Vec<u8>, format: Format) -> io::Result<()> {
+    fn write_event(&self, out: &mut Vec<u8>, format: Format) -> Result<(), Malformed> {
         let Some(value) = self.value else { return Ok(()) };
         if format.is_text() {
             out.extend_from_slice(value);
         } else {
-            let document = RawDoc::new(value).and_then(|event| write_doc(out, event, Mode::Canonical));
-            document.map_err(io::Error::other)?;
+            write_doc(out, RawDoc::new(value)?, Mode::Canonical)?;
         }
         out.push(b'\n');
         Ok(())
@@ -327,16 +249,5 @@ mod tests {
             line_in(Format::Bson, &empty, Some(&empty)),
             "{\"topic\":\"a\",\"key\":\"BQAAAAA=\",\"value\":\"BQAAAAA=\",\"encoding\":\"base64\"}\n"
         );
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_cut_and_the_next_one_is_whole() {
-        let mut input = BufReader::with_capacity(2, &b"123\n1234\n12345678\n\n12"[..]);
-        let mut line = Vec::new();
-        let mut lines = Vec::new();
-        while read_line(&mut input, &mut line, 4).unwrap() {
-            lines.push(String::from_utf8(line.clone()).unwrap());
-        }
-        assert_eq!(lines, ["123\n", "1234\n", "12345", "\n", "12"]);
     }
 }

@@ -6,7 +6,9 @@ mod checkpoint;
 mod decode;
 #[cfg(feature = "servers")]
 mod demo;
+mod lines;
 mod logging;
+mod match_;
 mod run;
 mod signals;
 
@@ -43,6 +45,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Check(args) => block_on(check::check(&args)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(&args)),
         Command::Decode(args) => decode::decode(&args),
+        Command::Match(args) => match_::match_(&args),
         #[cfg(feature = "servers")]
         Command::Demo(args) => block_on(demo::demo(&args)),
         #[cfg(not(feature = "servers"))]

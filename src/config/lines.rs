@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::reading::word;
+use crate::event::ImageSettings;
 use crate::format::Format;
 
 /// `type = "stdout"`: one event a line, on standard output.
@@ -17,6 +18,8 @@ pub struct Stdout {
     pub format: Format,
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// Whether lines are coloured.
     #[serde(deserialize_with = "word")]
     pub color: Color,
@@ -55,6 +58,8 @@ pub struct File {
     pub format: Format,
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// The file that is written.
     pub path: PathBuf,
     /// A new file is begun when this one would grow beyond that many bytes; 0: never.
@@ -73,6 +78,7 @@ impl Default for File {
         Self {
             format: Format::default(),
             expanded_events: false,
+            images: ImageSettings::default(),
             path: PathBuf::from("mongo-observer.jsonl"),
             rotate_bytes: Self::ROTATE_BYTES,
             keep: 0,

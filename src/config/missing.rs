@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::event::ImageSettings;
 use crate::format::Format;
 
 /// Settings that nobody can have: reading them is an error that says why.
@@ -13,6 +14,8 @@ pub struct Missing {
     pub format: Format,
     /// As all sinks have it.
     pub expanded_events: bool,
+    /// As all sinks have it.
+    pub images: ImageSettings,
     _never: Infallible,
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::lines;
+use crate::event::ImageSettings;
 use crate::format::Format;
 
 #[cfg(feature = "kafka")]
@@ -48,6 +49,17 @@ impl Sink {
             Self::Nats(settings) => settings.format,
             Self::Stdout(settings) => settings.format,
             Self::File(settings) => settings.format,
+        }
+    }
+
+    /// Which images its events have.
+    #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
+    pub fn images(&self) -> ImageSettings {
+        match self {
+            Self::Kafka(settings) => settings.images,
+            Self::Nats(settings) => settings.images,
+            Self::Stdout(settings) => settings.images,
+            Self::File(settings) => settings.images,
         }
     }
 

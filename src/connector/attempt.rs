@@ -10,7 +10,7 @@ use super::Shared;
 use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
-use crate::event::Mark;
+use crate::event::{ImageSettings, Mark};
 use crate::format::{Format, Options};
 use crate::monitor::Observed;
 use crate::pipeline::{
@@ -18,8 +18,9 @@ use crate::pipeline::{
     resume_point,
 };
 use crate::source::client::{Deployment, oldest_entry};
+use crate::source::images::{ImageLimits, ServerImages, with_images};
 use crate::source::oplog::{OplogSource, TailSettings};
-use crate::source::{Namespaces, Resume, Source};
+use crate::source::{ChunkStream, Namespaces, Resume, Source};
 
 /// How often the oplog's oldest entry is looked up.
 const WINDOW_INTERVAL: Duration = Duration::from_secs(15);
@@ -35,6 +36,7 @@ pub(super) struct SinkAttempt {
     pub(super) sink: Box<dyn OpenSink>,
     pub(super) format: Format,
     pub(super) expanded_events: bool,
+    pub(super) images: ImageSettings,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
     pub(super) watch: Arc<Observed>,
@@ -110,7 +112,7 @@ impl SinkAttempt {
         let namespaces = Namespaces::clone(&self.shared.namespaces).on_shard(deployment.is_shard);
         let namespaces = Arc::new(namespaces);
         let source = OplogSource::new(deployment.clone(), Arc::clone(&namespaces), TailSettings::default());
-        let chunks = source.open(resume).await?;
+        let chunks = self.with_images(source.open(resume).await?, deployment, &namespaces);
         self.announce(deployment, resume);
         let stage = Stage::new(
             deployment.source.clone(),
@@ -132,6 +134,21 @@ impl SinkAttempt {
             is_first,
             monitor: Arc::clone(&self.watch) as _,
         }))
+    }
+
+    /// Documents that events shall have beside what the oplog tells, if any.
+    fn with_images(
+        &self,
+        chunks: ChunkStream,
+        deployment: &Deployment,
+        namespaces: &Arc<Namespaces>,
+    ) -> ChunkStream {
+        if !self.images.are_wanted() {
+            return chunks;
+        }
+        let store = Arc::new(ServerImages::new(deployment));
+        let limits = ImageLimits::of_budget(self.budget.all() as usize);
+        with_images(chunks, store, Arc::clone(namespaces), self.images, limits)
     }
 
     fn format_options(&self, deployment: &Deployment) -> Options {

@@ -65,6 +65,7 @@ impl Connector {
                 sink: open_sink(name, sink, &shared.config)?,
                 format: sink.format(),
                 expanded_events: sink.expanded_events(),
+                images: sink.images(),
                 shared: Arc::clone(&shared),
                 budget,
                 watch: Arc::new(watch),

@@ -4,7 +4,7 @@
 //! this order, `d` (deleted fields), `u` (updated), `i` (inserted), `b` (patched binary data) and any number of `s<field>` (nested
 //! diffs); an array diff starts with `a: true`, then `l` (new length), `u<index>` and `s<index>`.
 
-use crate::bson::{DEPTH_MAX, Element, Malformed, RawDoc, RawValue};
+use crate::bson::{DEPTH_MAX, Element, Iter, Malformed, RawDoc, RawValue};
 
 /// What an update changed.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,10 @@ pub trait DeltaVisitor {
     fn removed(&mut self, path: &[u8]);
     /// An array was cut to that many elements.
     fn truncated(&mut self, path: &[u8], new_size: i32);
+    /// What was told since the last call, or since the beginning, is the content of that section of the diff, at the root.
+    fn root_section(&mut self, section: Section) {
+        let _ = section;
+    }
     /// What was told last is on a path that does not say by itself where its names end, or which of its numbers are indexes.
     fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
         let _ = (path, components);
@@ -95,17 +99,23 @@ impl Delta<'_> {
 }
 
 /// The sections of a document diff, in the order the grammar demands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Section {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// `d`: fields that are gone.
     Deleted,
+    /// `u`: new values in the old places.
     Updated,
+    /// `i`: new fields behind the others.
     Inserted,
+    /// `b`: patches of binary data.
     Binary,
+    /// `s` and a field's name: the diff of what is in that field.
     Nested,
 }
 
 impl Section {
-    pub(super) fn of(name: &[u8]) -> Option<Self> {
+    /// What a section of that name is.
+    pub fn of(name: &[u8]) -> Option<Self> {
         match name {
             b"d" => Some(Self::Deleted),
             b"u" => Some(Self::Updated),
@@ -114,6 +124,38 @@ impl Section {
             [b's', ..] => Some(Self::Nested),
             _ => None,
         }
+    }
+}
+
+/// A document diff, section by section.
+struct Sections<'a> {
+    /// `d`, `u`, `i`, `b`.
+    fields: [Option<RawDoc<'a>>; 4],
+    /// The first nested diff and what is behind it.
+    nested: Option<Iter<'a>>,
+}
+
+impl<'a> Sections<'a> {
+    /// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
+    fn of(diff: RawDoc<'a>) -> Result<Self, Malformed> {
+        let mut sections = Self { fields: [None; 4], nested: None };
+        let mut last = None;
+        let mut elements = diff.iter();
+        loop {
+            let here = elements.clone();
+            let Some(element) = elements.next().transpose()? else { break };
+            let section = Section::of(element.name).ok_or(malformed("update diff: unknown section"))?;
+            if last > Some(section) || (last == Some(section) && section != Section::Nested) {
+                return Err(malformed("update diff: section out of order or repeated"));
+            }
+            last = Some(section);
+            let content = section_doc(element.value)?;
+            match section {
+                Section::Nested => sections.nested = sections.nested.or(Some(here)),
+                fields => sections.fields[fields as usize] = Some(content),
+            }
+        }
+        if last.is_some() { Ok(sections) } else { Err(malformed("update diff: empty")) }
     }
 }
 
@@ -128,23 +170,21 @@ type Place<'p> = Option<&'p Components<'p>>;
 impl<V: DeltaVisitor> Walk<'_, V> {
     fn document(&mut self, diff: RawDoc<'_>, place: Place<'_>, depth: usize) -> Result<(), Malformed> {
         check_depth(depth)?;
-        check_sections(diff)?;
+        let sections = Sections::of(diff)?;
         // The change stream's order: what was set, then what was removed, then the nested diffs.
-        for wanted in [Section::Updated, Section::Inserted, Section::Binary, Section::Deleted] {
-            for element in diff {
-                let element = element?;
-                if Section::of(element.name) == Some(wanted) {
-                    self.fields(wanted, section_doc(element.value)?, place)?;
+        for section in [Section::Updated, Section::Inserted, Section::Binary, Section::Deleted] {
+            if let Some(fields) = sections.fields[section as usize] {
+                self.fields(section, fields, place)?;
+                if place.is_none() {
+                    self.visitor.root_section(section);
                 }
             }
         }
-        for element in diff {
+        for element in sections.nested.into_iter().flatten() {
             let element = element?;
-            if Section::of(element.name) == Some(Section::Nested) {
-                let nested = section_doc(element.value)?;
-                let name = Component::Name(&element.name[1..]);
-                self.below(place, name, |walk, here| walk.nested(nested, here, depth + 1))?;
-            }
+            let nested = section_doc(element.value)?;
+            let name = Component::Name(&element.name[1..]);
+            self.below(place, name, |walk, here| walk.nested(nested, here, depth + 1))?;
         }
         Ok(())
     }
@@ -262,15 +302,7 @@ pub(super) fn is_of_array(diff: RawDoc<'_>) -> Result<bool, Malformed> {
 
 /// Sections must be known, in order and, but for nested ones, single; a diff has at least one.
 pub(super) fn check_sections(diff: RawDoc<'_>) -> Result<(), Malformed> {
-    let mut last = None;
-    for element in diff {
-        let section = Section::of(element?.name).ok_or(malformed("update diff: unknown section"))?;
-        if last > Some(section) || (last == Some(section) && section != Section::Nested) {
-            return Err(malformed("update diff: section out of order or repeated"));
-        }
-        last = Some(section);
-    }
-    if last.is_some() { Ok(()) } else { Err(malformed("update diff: empty")) }
+    Sections::of(diff).map(|_| ())
 }
 
 pub(super) fn section_doc(value: RawValue<'_>) -> Result<RawDoc<'_>, Malformed> {

@@ -5,12 +5,14 @@
 mod apply;
 mod command;
 mod diff;
+mod image;
 mod namespace;
 mod position;
 pub mod token;
 
 pub use apply::{NotApplicable, Strictness, apply, id_first};
-pub use diff::{Component, Components, Delta, DeltaVisitor};
+pub use diff::{Component, Components, Delta, DeltaVisitor, Section};
+pub use image::{AfterImages, BeforeImages, Image, ImageSettings, Images, NoImage};
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};
 
@@ -32,6 +34,8 @@ pub struct ChangeEvent<'a> {
     pub collection_id: Option<[u8; 16]>,
     /// What happened.
     pub change: Change<'a>,
+    /// The whole document before it and behind it, where asked for.
+    pub images: Images<'a>,
     /// The transaction that it belongs to; its index there is the ordinal of [`ChangeEvent::at`].
     pub txn: Option<Txn>,
     /// The replica set: its name, and its id where the privileges allow to read it.

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use super::header::write_position;
-use super::lists::List;
+use super::lists::{List, Lists};
 use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::write_uuid;
 use crate::bson::{DocWriter, Malformed};
-use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Key, Namespace, Txn};
+use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, Txn};
 
 /// Writes one record per event.
 #[derive(Clone, Copy, Debug)]
@@ -63,19 +63,30 @@ fn value(out: &mut Vec<u8>, event: &ChangeEvent<'_>, path: &mut Vec<u8>) -> Resu
         Change::Command(command) => self::command(&mut doc, command),
         Change::Delete { .. } | Change::Watermark => {}
     }
+    image(&mut doc, "after", "afterIs", event.images.after);
+    image(&mut doc, "before", "beforeIs", event.images.before);
     origin(&mut doc, event);
     doc.finish();
     Ok(())
 }
 
+/// A document before or behind a change, if it was asked for.
+fn image(doc: &mut DocWriter<'_>, name: &str, is: &str, image: Option<Image<'_>>) {
+    let Some(image) = image else { return };
+    if let Some(document) = image.document() {
+        doc.append_doc(name.as_bytes(), document);
+    }
+    doc.append_str(is.as_bytes(), image.name().as_bytes());
+}
+
 fn update(doc: &mut DocWriter<'_>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut update = doc.document(b"update");
-    let mut ambiguous = false;
+    let mut lists = Lists::of(delta, path);
     for list in [List::Updated, List::Removed, List::Truncated] {
-        ambiguous = list.append(&mut update, delta, path)?;
+        lists.append(list, &mut update)?;
     }
-    if ambiguous {
-        List::Disambiguated.append(&mut update, delta, path)?;
+    if lists.may_have(List::Disambiguated) {
+        lists.append(List::Disambiguated, &mut update)?;
     }
     match delta {
         Delta::Diff(diff) => update.append_doc(b"diff", *diff),

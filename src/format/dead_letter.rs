@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::{RecordWriter, Route};
 use crate::bson::extjson::{Mode, write_date, write_doc, write_string, write_timestamp};
 use crate::bson::{Malformed, RawDoc};
-use crate::event::{Change, ChangeEvent, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Images, Namespace, Position};
 
 /// Something that can't become an event.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,7 @@ impl DeadLetter<'_> {
             ns: self.ns,
             collection_id: None,
             change: Change::Watermark,
+            images: Images::default(),
             txn: None,
             source: self.source,
         };

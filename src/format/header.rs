@@ -50,11 +50,11 @@ const POSITION_TEXT: &[u8; 32] = b"0000000000-0000000000-0000000000";
 /// Appends a position's text. Going through `fmt` would take several times as long.
 pub(super) fn write_position(out: &mut Vec<u8>, at: Position) {
     let mut text = *POSITION_TEXT;
-    for (digits, mut value) in text.chunks_mut(11).zip([at.t, at.i, at.ordinal]) {
-        for digit in digits[..10].iter_mut().rev() {
-            *digit = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
+    let mut digits = itoa::Buffer::new();
+    for (number, value) in [at.t, at.i, at.ordinal].into_iter().enumerate() {
+        let digits = digits.format(value).as_bytes();
+        let end = number * 11 + 10;
+        text[end - digits.len()..end].copy_from_slice(digits);
     }
     out.extend_from_slice(&text);
 }

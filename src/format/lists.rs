@@ -26,24 +26,55 @@ impl List {
             Self::Disambiguated => "disambiguatedPaths",
         }
     }
+}
 
-    /// Appends it to the document `out`. One walk for each list: a diff is small, and nothing has to be kept between them. Says whether
-    /// some path of the delta is ambiguous.
-    pub(super) fn append(
-        self,
-        out: &mut DocWriter<'_>,
-        delta: &Delta<'_>,
-        path: &mut Vec<u8>,
-    ) -> Result<bool, Malformed> {
-        let name = self.name().as_bytes();
-        let items = match self {
-            Self::Updated | Self::Disambiguated => out.document(name),
-            Self::Removed | Self::Truncated => out.array(name),
+/// Which of them have something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found([bool; 4]);
+
+impl Found {
+    pub(super) fn add(&mut self, list: List) {
+        self.0[list as usize] = true;
+    }
+
+    pub(super) fn has(self, list: List) -> bool {
+        self.0[list as usize]
+    }
+}
+
+/// A delta's lists. Each takes a walk of its own over the delta, which is small, so nothing has to be kept between them; but after the
+/// first walk it is known which are empty.
+pub(super) struct Lists<'d> {
+    delta: &'d Delta<'d>,
+    path: &'d mut Vec<u8>,
+    found: Option<Found>,
+}
+
+impl<'d> Lists<'d> {
+    /// The lists of `delta`; `path` is working space.
+    pub(super) fn of(delta: &'d Delta<'d>, path: &'d mut Vec<u8>) -> Self {
+        Self { delta, path, found: None }
+    }
+
+    /// Whether a list has something, as far as is known: all may, before the first was appended.
+    pub(super) fn may_have(&self, list: List) -> bool {
+        self.found.is_none_or(|found| found.has(list))
+    }
+
+    /// Appends a list to the document `out`.
+    pub(super) fn append(&mut self, list: List, out: &mut DocWriter<'_>) -> Result<(), Malformed> {
+        let name = list.name().as_bytes();
+        let items = match list {
+            List::Updated | List::Disambiguated => out.document(name),
+            List::Removed | List::Truncated => out.array(name),
         };
-        let mut writer = Writer { list: self, items, count: 0, ambiguous: false };
-        delta.visit(path, &mut writer)?;
+        let mut writer = Writer { list, items, count: 0, found: Found::default() };
+        if self.may_have(list) {
+            self.delta.visit(self.path, &mut writer)?;
+            self.found = Some(writer.found);
+        }
         writer.items.finish();
-        Ok(writer.ambiguous)
+        Ok(())
     }
 }
 
@@ -51,27 +82,35 @@ struct Writer<'b> {
     list: List,
     items: DocWriter<'b>,
     count: u32,
-    ambiguous: bool,
+    found: Found,
+}
+
+impl Writer<'_> {
+    /// Whether an item of that list is wanted.
+    fn wants(&mut self, list: List) -> bool {
+        self.found.add(list);
+        self.list == list
+    }
 }
 
 impl DeltaVisitor for Writer<'_> {
     const AMBIGUOUS: bool = true;
 
     fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
-        if self.list == List::Updated {
+        if self.wants(List::Updated) {
             self.items.append(path, value);
         }
         Ok(())
     }
 
     fn removed(&mut self, path: &[u8]) {
-        if self.list == List::Removed {
+        if self.wants(List::Removed) {
             self.items.append_str(index(&mut itoa::Buffer::new(), &mut self.count), path);
         }
     }
 
     fn truncated(&mut self, path: &[u8], new_size: i32) {
-        if self.list == List::Truncated {
+        if self.wants(List::Truncated) {
             let mut array = self.items.document(index(&mut itoa::Buffer::new(), &mut self.count));
             array.append_str(b"field", path);
             array.append_i32(b"newSize", new_size);
@@ -80,8 +119,7 @@ impl DeltaVisitor for Writer<'_> {
     }
 
     fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
-        self.ambiguous = true;
-        if self.list == List::Disambiguated {
+        if self.wants(List::Disambiguated) {
             let mut parts = self.items.array(path);
             let mut count = 0;
             components.for_each(&mut |component| {

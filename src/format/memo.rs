@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::event::{ChangeEvent, Namespace};
+use crate::event::{ChangeEvent, Namespace, Txn};
 
 /// Where it was written last. Belongs to one buffer.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Memo {
     tail: Range<usize>,
     wall_ms: Option<i64>,
     wall: Range<usize>,
+    txn: Option<Txn>,
+    txn_id: Range<usize>,
     /// Working space for the paths of an update.
     pub(super) path: Vec<u8>,
 }
@@ -63,6 +65,15 @@ impl Memo {
         }
         self.wall = written(out, write);
         self.wall_ms = Some(ms);
+    }
+
+    /// Text that depends on the transaction alone.
+    pub(super) fn txn(&mut self, out: &mut Vec<u8>, txn: Txn, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.txn == Some(txn) {
+            return out.extend_from_within(self.txn_id.clone());
+        }
+        self.txn_id = written(out, write);
+        self.txn = Some(txn);
     }
 }
 

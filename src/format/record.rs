@@ -104,7 +104,7 @@ impl RecordWriter {
     }
 
     /// Begins a record of `event`: writes its header and its subject. Dropped without [`RecordInProgress::finish`] it leaves nothing.
-    pub fn begin<'w>(&'w mut self, event: &ChangeEvent<'_>, route: &Arc<Route>) -> RecordInProgress<'w> {
+    pub fn begin<'w>(&'w mut self, event: &ChangeEvent<'_>, route: &'w Arc<Route>) -> RecordInProgress<'w> {
         let start = self.out.bytes.len();
         Header::write(&mut self.out.bytes, event.at, event.term, event.source);
         let header = range(start, self.out.bytes.len());
@@ -116,7 +116,7 @@ impl RecordWriter {
         let key = self.out.bytes.len();
         RecordInProgress {
             spread: event.change.is_document(),
-            route: Arc::clone(route),
+            route,
             at: event.at,
             start,
             header,
@@ -159,7 +159,7 @@ pub(super) struct Before<'w> {
 #[derive(Debug)]
 pub struct RecordInProgress<'w> {
     writer: &'w mut RecordWriter,
-    route: Arc<Route>,
+    route: &'w Arc<Route>,
     at: Position,
     start: usize,
     header: Range<u32>,
@@ -197,7 +197,7 @@ impl RecordInProgress<'_> {
             self.to = To::Partition(partition(key, *count));
         }
         self.writer.out.records.push(Record {
-            route: Arc::clone(&self.route),
+            route: Arc::clone(self.route),
             to: self.to.clone(),
             header: self.header.clone(),
             key: self.key.clone(),
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::bson::RawDoc;
     use crate::bson::extjson::parse;
-    use crate::event::{Change, Namespace};
+    use crate::event::{Change, Images, Namespace};
 
     fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ChangeEvent {
@@ -279,6 +279,7 @@ mod tests {
             ns: Namespace { db: "db", coll: "c" },
             collection_id: None,
             change,
+            images: Images::default(),
             txn: None,
             source: "rs0",
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
-use crate::event::{CollectionType, Command, Delta, Key, Position, Txn};
+use crate::event::{CollectionType, Command, Delta, Image, Images, Key, NoImage, Position, Txn};
 
 /// An event with everything but a transaction.
 pub(super) fn event(change: Change<'_>) -> ChangeEvent<'_> {
@@ -18,6 +18,7 @@ pub(super) fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ns: Namespace { db: "shop", coll: "orders" },
         collection_id: Some([0x5f; 16]),
         change,
+        images: Images::default(),
         txn: None,
         source: "rs0/abc",
     }
@@ -106,6 +107,15 @@ fn with_all_events(mut each: impl FnMut(ChangeEvent<'_>)) {
         let at = Position { ordinal: 3_000_000_000, ..event(change).at };
         each(ChangeEvent { at, txn: Some(txn), ns, wall_ms: None, collection_id: None, ..event(change) });
     }
+    let update = event(Change::Update { key: document, delta: Delta::Diff(plain) });
+    for (before, after) in [
+        (Image::Exact(doc), Image::LookedUp(id)),
+        (Image::Missing(NoImage::NotRecorded), Image::Exact(doc)),
+        (Image::Missing(NoImage::NotFound), Image::Missing(NoImage::Gone)),
+    ] {
+        each(ChangeEvent { images: Images { before: Some(before), after: Some(after) }, ..update });
+        each(ChangeEvent { images: Images { before: Some(before), after: None }, ..event(changes[8]) });
+    }
 }
 
 #[test]
@@ -120,7 +130,7 @@ fn bson_is_what_canonical_json_reads_as() {
         assert_eq!(matches!(to, To::Every), matches!(json_to, To::Every));
         count += 1;
     });
-    assert_eq!(count, 24);
+    assert_eq!(count, 30);
 }
 
 #[test]

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::event::{Change, Mark, Namespace, Position};
+use crate::event::{Change, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{Record, Route};
 use crate::source::Chunk;
 use crate::source::oplog::FaultKind;
@@ -233,6 +233,42 @@ pub struct Counts {
     pub skipped: Faults,
     /// Operations published as dead letters.
     pub dead_letters: Faults,
+    /// Images that published events should have, and don't.
+    pub missing_images: MissingImages,
+}
+
+/// How many images were missing, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissingImages {
+    /// The document was gone when it was looked up.
+    pub gone: u32,
+    /// The collection does not record what was there before a change.
+    pub not_recorded: u32,
+    /// There is no record of it, or no longer.
+    pub not_found: u32,
+    /// The update does not fit what was recorded.
+    pub mismatch: u32,
+}
+
+impl MissingImages {
+    /// The counts with their reasons, fixed words.
+    pub fn by_reason(&self) -> [(&'static str, u32); 4] {
+        [
+            ("gone", self.gone),
+            ("not_recorded", self.not_recorded),
+            ("not_found", self.not_found),
+            ("mismatch", self.mismatch),
+        ]
+    }
+
+    fn add(&mut self, why: NoImage) {
+        *match why {
+            NoImage::Gone => &mut self.gone,
+            NoImage::NotRecorded => &mut self.not_recorded,
+            NoImage::NotFound => &mut self.not_found,
+            NoImage::Mismatch => &mut self.mismatch,
+        } += 1;
+    }
 }
 
 /// How many operations could not become events, by the reason.
@@ -273,6 +309,14 @@ impl Counts {
             Change::Command(_) => &mut self.commands,
             Change::Watermark => &mut self.watermarks,
         } += 1;
+    }
+
+    fn add_missing(&mut self, images: &Images<'_>) {
+        for image in [images.before, images.after].into_iter().flatten() {
+            if let Image::Missing(why) = image {
+                self.missing_images.add(why);
+            }
+        }
     }
 }
 

@@ -167,7 +167,7 @@ async fn read(
 ) -> Result<(), Error> {
     while let Some(chunk) = chunks.try_next().await? {
         monitor.read(&chunk);
-        let hold = budget.take(chunk.size.max(OP_BYTES * chunk.ops.len())).await;
+        let hold = budget.take(chunk.weight().max(OP_BYTES * chunk.ops.len())).await;
         let stage = Arc::clone(&stage);
         let task =
             tokio::spawn(async move { Ok(RecordBatch { hold: Some(hold), ..stage.prepare(chunk).await? }) });

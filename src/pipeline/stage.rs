@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::policy::stopped;
 use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Images, Mark, Namespace, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
@@ -46,9 +46,9 @@ impl Stage {
         let mut out =
             RecordWriter::with_capacity(chunk.size + chunk.size / 4 + 96 * chunk.ops.len(), chunk.ops.len());
         let mut counts = Counts::default();
-        let mut place = None;
-        for op in &chunk.ops {
-            match self.publish(&chunk, op, &mut place, &mut out, &mut counts).await {
+        let mut last = Last::default();
+        for (index, op) in chunk.ops.iter().enumerate() {
+            match self.publish(&chunk, index, &mut last, &mut out, &mut counts).await {
                 Ok(()) => {}
                 Err(Obstacle::Fault(fault)) => {
                     self.set_aside(&chunk, op, &fault, &mut out, &mut counts).await?;
@@ -59,35 +59,53 @@ impl Stage {
         Ok(batch(out.finish(), &chunk, counts))
     }
 
-    /// Encodes an operation's event for each of its places. `place` is where the last one went.
+    /// Encodes the event of the operation at that index for each of its places.
     async fn publish<'c>(
         &'c self,
         chunk: &'c Chunk,
-        op: &Op,
-        place: &mut Option<(Namespace<'c>, Arc<Route>)>,
+        index: usize,
+        last: &mut Last<'c>,
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
-        let event = translate(chunk, op, &self.namespaces, &self.source)?;
+        let event = translate(chunk, &chunk.ops[index], &self.namespaces, &self.source)?;
         let Some(event) = event.filter(|event| self.encoder.publishes(&event.change)) else {
             counts.filtered += 1;
             return Ok(());
         };
         self.note_replaced(&event)?;
-        let mut gone_to = None;
-        for ns in self.places(&event).into_iter().flatten() {
-            let route = match place {
-                Some((known, route)) if *known == ns => Arc::clone(route),
-                _ => self.route(ns).await?,
-            };
-            // A rename within one place is one event there.
-            if gone_to.as_ref().is_none_or(|other| !Arc::ptr_eq(other, &route)) {
-                self.encode(&event, &route, out, counts)?;
+        let [from, to] = self.places(&event);
+        let Last { place, computed } = last;
+        let event = match &chunk.images {
+            Some(fetched) => {
+                ChangeEvent { images: fetched.images(index, &event.change, event.at, computed), ..event }
             }
-            gone_to = Some(Arc::clone(&route));
-            *place = Some((ns, route));
+            None => event,
+        };
+        if let Some(ns) = from {
+            self.encode(&event, self.find(ns, place).await?, out, counts)?;
+        }
+        if let Some(ns) = to {
+            let gone_to = place.take().filter(|_| from.is_some());
+            let route = self.find(ns, place).await?;
+            // A rename within one place is one event there.
+            if gone_to.is_none_or(|(_, other)| !Arc::ptr_eq(&other, route)) {
+                self.encode(&event, route, out, counts)?;
+            }
         }
         Ok(())
+    }
+
+    /// The place of a namespace, which most often is that of the event before.
+    async fn find<'c, 'p>(
+        &self,
+        ns: Namespace<'c>,
+        place: &'p mut Option<(Namespace<'c>, Arc<Route>)>,
+    ) -> Result<&'p Arc<Route>, Error> {
+        if place.as_ref().is_none_or(|(known, _)| *known != ns) {
+            *place = Some((ns, self.route(ns).await?));
+        }
+        Ok(&place.as_ref().expect("it was found just now").1)
     }
 
     /// A batch that says: everything up to `end` has been published. Empty where the sink needs no watermark.
@@ -100,6 +118,7 @@ impl Stage {
             ns: Namespace { db: "", coll: "" },
             collection_id: None,
             change: Change::Watermark,
+            images: Images::default(),
             txn: None,
             source: &self.source,
         };
@@ -147,6 +166,7 @@ impl Stage {
         fits(format_args!("event of {}", event.ns), event.at, size, route)?;
         if size > 0 {
             counts.add(&event.change);
+            counts.add_missing(&event.images);
         }
         Ok(())
     }
@@ -197,6 +217,15 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// What one operation of a chunk leaves to the next.
+#[derive(Default)]
+struct Last<'c> {
+    /// Where it went.
+    place: Option<(Namespace<'c>, Arc<Route>)>,
+    /// Room for a document that has to be computed.
+    computed: Vec<u8>,
 }
 
 /// Why an operation was not published.

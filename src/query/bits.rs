@@ -65,6 +65,7 @@ impl Bits {
 
 fn position(value: RawValue<'_>) -> Result<u32, FilterError> {
     let whole = Number::of(value).and_then(Number::as_whole_i64);
-    let position = whole.and_then(|whole| i32::try_from(whole).ok()).and_then(|whole| u32::try_from(whole).ok());
+    let position =
+        whole.and_then(|whole| i32::try_from(whole).ok()).and_then(|whole| u32::try_from(whole).ok());
     position.ok_or_else(|| FilterError::refused(REFUSED))
 }

@@ -27,7 +27,10 @@ pub(super) enum Test {
     In(In),
     Exists,
     Type(Types),
-    Mod { divisor: i64, remainder: i64 },
+    Mod {
+        divisor: i64,
+        remainder: i64,
+    },
     Regex(Regex),
     Bits(Bits),
     Size(i64),

@@ -27,10 +27,12 @@ mod node;
 mod parse;
 mod path;
 mod regex;
+mod sort;
 mod types;
 
-pub use affects::{Change, Step};
+pub use affects::Step;
 pub use error::{FilterError, FilterErrorKind, MatchError};
+pub use sort::SortSpec;
 
 use crate::bson::{Kind, RawDoc, RawValue, extjson};
 use node::Scope;
@@ -39,12 +41,15 @@ use node::Scope;
 #[derive(Debug)]
 pub struct Filter {
     root: Scope,
+    reads: Vec<affects::Read>,
 }
 
 impl Filter {
     /// Compiles a filter document.
     pub fn parse(filter: RawDoc<'_>) -> Result<Self, FilterError> {
-        Ok(Self { root: parse::filter(filter)? })
+        let root = parse::filter(filter)?;
+        let reads = affects::reads(&root.root);
+        Ok(Self { root, reads })
     }
 
     /// Compiles a filter in Extended JSON, relaxed or canonical.

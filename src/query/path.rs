@@ -29,6 +29,10 @@ impl Name {
         *self.bytes == *name
     }
 
+    pub(super) fn is_number(&self) -> bool {
+        self.is_number
+    }
+
     /// Whether it is the index of that element of an array.
     fn is_index(&self, name: &[u8]) -> bool {
         self.is_number && self.is(name)
@@ -101,7 +105,12 @@ struct Walk<V> {
 }
 
 impl<'d, V: FnMut(Option<RawValue<'d>>) -> Result<bool, MatchError>> Walk<V> {
-    fn value(&mut self, value: Option<RawValue<'d>>, rest: &[Name], depth: usize) -> Result<bool, MatchError> {
+    fn value(
+        &mut self,
+        value: Option<RawValue<'d>>,
+        rest: &[Name],
+        depth: usize,
+    ) -> Result<bool, MatchError> {
         if depth > DEPTH_MAX {
             return Err(Malformed { what: "nested too deeply", offset: 0 }.into());
         }

@@ -41,9 +41,9 @@ impl Regex {
         }
         // What an older version calls UTF8 is on in any case.
         let text = text.strip_prefix("(*UTF8)").unwrap_or(text);
-        let compiled = builder.build(&format!("(*LIMIT_MATCH={STEPS_MAX}){text}")).map_err(|error| {
-            FilterError::refused(format!("not a regular expression: {}", reason(&error)))
-        })?;
+        let compiled = builder
+            .build(&format!("(*LIMIT_MATCH={STEPS_MAX}){text}"))
+            .map_err(|error| FilterError::refused(format!("not a regular expression: {}", reason(&error))))?;
         Ok(Self { compiled, pattern: pattern.into(), options: options.into() })
     }
 

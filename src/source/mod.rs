@@ -1,10 +1,12 @@
 //! Where changes come from: chunks of operations, in the order of the source's history.
 
 pub mod client;
+pub mod images;
 pub mod namespaces;
 pub mod oplog;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,6 +15,7 @@ use futures::stream::BoxStream;
 use crate::error::Error;
 use crate::event::{Mark, Position, Txn};
 
+pub use images::Attached;
 pub use namespaces::Namespaces;
 
 /// A history of changes that can be read from a place on.
@@ -57,6 +60,8 @@ pub struct Chunk {
     pub entries: u32,
     /// The newest wall clock of its entries, in milliseconds since 1970.
     pub wall_ms: Option<i64>,
+    /// Whole documents that its operations don't carry, where events shall have them.
+    pub images: Option<Arc<Attached>>,
 }
 
 /// One operation: a plain entry, or an element of an `applyOps`.
@@ -70,6 +75,8 @@ pub struct Op {
     pub wall_ms: Option<i64>,
     /// Its document in the chunk's bytes.
     pub doc: Range<u32>,
+    /// Where its fields are, if it is an entry and was walked already.
+    pub layout: Option<oplog::Layout>,
     /// Its transaction's place in the chunk's list.
     pub txn: Option<u32>,
     /// Where it stands itself, if its transaction has several entries: the entry that holds it, and its index there.
@@ -90,7 +97,32 @@ impl Chunk {
             size: 0,
             entries: 0,
             wall_ms: None,
+            images: None,
         }
+    }
+
+    /// Cuts it behind that many operations; gives what is left, if there is more. What ends with the chunk ends with that.
+    pub(crate) fn split_off(&mut self, operations: usize) -> Option<Self> {
+        let last = self.ops.get(operations.checked_sub(1)?)?;
+        let end = Mark::Tail { at: last.at, term: last.term };
+        if operations == self.ops.len() {
+            return None;
+        }
+        let ops = self.ops.split_off(operations);
+        let size = ops.iter().map(|op| op.doc.len()).sum();
+        let rest =
+            Self { bytes: self.bytes.clone(), ops, txns: self.txns.clone(), size, images: None, ..*self };
+        self.end = end;
+        self.ends_unit = false;
+        self.size = self.size.saturating_sub(size);
+        self.entries = 0;
+        self.wall_ms = self.ops.iter().filter_map(|op| op.wall_ms).max();
+        Some(rest)
+    }
+
+    /// About how many bytes it takes, with all that it wants.
+    pub fn weight(&self) -> usize {
+        self.size + self.images.as_ref().map_or(0, |images| images.size())
     }
 
     /// The bytes of one of its operations.

@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod failover;
 mod fresh;
+mod images;
 mod limits;
 mod namespaces;
 mod policies;

@@ -17,14 +17,23 @@ pub(crate) fn truth(dice: &mut Dice, depth: usize) -> Bson {
             op(name, [any(dice, depth), any(dice, depth)])
         }
         6..8 => op(*dice.pick(&["$eq", "$gt", "$lte"]), [numeric(dice, depth), numeric(dice, depth)]),
-        8 => op(*dice.pick(&["$and", "$or"]), (0..dice.below(4)).map(|_| truth(dice, depth)).collect::<Vec<_>>()),
+        8 => op(
+            *dice.pick(&["$and", "$or"]),
+            (0..dice.below(4)).map(|_| truth(dice, depth)).collect::<Vec<_>>(),
+        ),
         9 => op("$not", [truth(dice, depth)]),
         10 => op("$in", [any(dice, depth), list(dice, depth)]),
         11 => op(*dice.pick(&["$setEquals", "$setIsSubset"]), [list(dice, depth), list(dice, depth)]),
         12 => op(*dice.pick(&["$anyElementTrue", "$allElementsTrue"]), [list(dice, depth)]),
         13 => op("$isArray", [any(dice, depth)]),
         14 => doc! { "$isNumber": any(dice, depth) }.into(),
-        15 => op("$eq", [doc! { "$type": any(dice, depth) }.into(), (*dice.pick(&["int", "missing", "array", "string"])).into()]),
+        15 => op(
+            "$eq",
+            [
+                doc! { "$type": any(dice, depth) }.into(),
+                (*dice.pick(&["int", "missing", "array", "string"])).into(),
+            ],
+        ),
         16 | 17 => op(*dice.pick(&["$eq", "$lt"]), [text(dice, depth), text(dice, depth)]),
         18 => op("$eq", [list(dice, depth), list(dice, depth)]),
         19 => op("$gt", [date(dice, depth), date(dice, depth)]),
@@ -59,7 +68,10 @@ fn any(dice: &mut Dice, depth: usize) -> Bson {
     let depth = depth - 1;
     match dice.below(14) {
         0 => op("$cond", [truth(dice, depth), any(dice, depth), any(dice, depth)]),
-        1 => doc! { "$cond": { "if": truth(dice, depth), "then": any(dice, depth), "else": any(dice, depth) } }.into(),
+        1 => {
+            doc! { "$cond": { "if": truth(dice, depth), "then": any(dice, depth), "else": any(dice, depth) } }
+                .into()
+        }
         2 => op("$ifNull", [any(dice, depth), any(dice, depth)]),
         3 => {
             let branch = doc! { "case": truth(dice, depth), "then": any(dice, depth) };
@@ -71,7 +83,10 @@ fn any(dice: &mut Dice, depth: usize) -> Bson {
             let body = op("$eq", ["$$v".into(), any(dice, depth)]);
             doc! { "$let": { "vars": { "v": any(dice, depth) }, "in": body } }.into()
         }
-        7 => doc! { "$let": { "vars": { "v": any(dice, depth) }, "in": format!("$$v.{}", dice.pick(&NAMES)) } }.into(),
+        7 => {
+            doc! { "$let": { "vars": { "v": any(dice, depth) }, "in": format!("$$v.{}", dice.pick(&NAMES)) } }
+                .into()
+        }
         8 => {
             let body = op("$concatArrays", ["$$value".into(), Bson::Array(vec!["$$this".into()])]);
             doc! { "$reduce": { "input": list(dice, depth), "initialValue": [], "in": body } }.into()
@@ -88,7 +103,11 @@ fn numeric(dice: &mut Dice, depth: usize) -> Bson {
     if depth == 0 || dice.once_in(4) {
         let field = field(dice);
         let is_number = doc! { "$isNumber": field.clone() };
-        return if dice.once_in(2) { op("$cond", [is_number.into(), field, small(dice)]) } else { small(dice) };
+        return if dice.once_in(2) {
+            op("$cond", [is_number.into(), field, small(dice)])
+        } else {
+            small(dice)
+        };
     }
     let depth = depth - 1;
     match dice.below(14) {
@@ -101,7 +120,10 @@ fn numeric(dice: &mut Dice, depth: usize) -> Bson {
         7 => op("$size", [list(dice, depth)]),
         8 => op(*dice.pick(&["$strLenBytes", "$strLenCP"]), [text(dice, depth)]),
         9 => op("$indexOfArray", [list(dice, depth), any(dice, depth)]),
-        10 => op(*dice.pick(&["$indexOfCP", "$indexOfBytes"]), [text(dice, depth), (*dice.pick(&["a", "b", ""])).into()]),
+        10 => op(
+            *dice.pick(&["$indexOfCP", "$indexOfBytes"]),
+            [text(dice, depth), (*dice.pick(&["a", "b", ""])).into()],
+        ),
         11 => date_part(dice, depth),
         12 => op("$abs", [small(dice)]),
         _ => op("$strcasecmp", [text(dice, depth), text(dice, depth)]),
@@ -128,8 +150,13 @@ fn text(dice: &mut Dice, depth: usize) -> Bson {
     match dice.below(8) {
         0 => op("$concat", (0..dice.below(4)).map(|_| text(dice, depth)).collect::<Vec<_>>()),
         1 => doc! { *dice.pick(&["$toLower", "$toUpper"]): text(dice, depth) }.into(),
-        2 => op("$substrCP", [text(dice, depth), (dice.below(3) as i32).into(), (dice.below(3) as i32).into()]),
-        3 => op("$substrBytes", [op("$concat", ["ab".into(), text(dice, depth)]), 1.into(), (*dice.pick(&[1, -1])).into()]),
+        2 => {
+            op("$substrCP", [text(dice, depth), (dice.below(3) as i32).into(), (dice.below(3) as i32).into()])
+        }
+        3 => op(
+            "$substrBytes",
+            [op("$concat", ["ab".into(), text(dice, depth)]), 1.into(), (*dice.pick(&[1, -1])).into()],
+        ),
         4 => doc! { *dice.pick(&["$trim", "$ltrim", "$rtrim"]): { "input": text(dice, depth) } }.into(),
         5 => doc! { "$trim": { "input": text(dice, depth), "chars": "ax" } }.into(),
         6 => doc! { "$type": any(dice, depth) }.into(),
@@ -161,19 +188,40 @@ fn list(dice: &mut Dice, depth: usize) -> Bson {
 }
 
 fn date(dice: &mut Dice, depth: usize) -> Bson {
-    let constant = DateTime::from_millis(*dice.pick(&[0, -1, 1_583_020_800_000, 1_700_000_000_123, 4_102_444_799_999, -62_135_596_800_000]));
+    let constant = DateTime::from_millis(*dice.pick(&[
+        0,
+        -1,
+        1_583_020_800_000,
+        1_700_000_000_123,
+        4_102_444_799_999,
+        -62_135_596_800_000,
+    ]));
     if depth == 0 || dice.once_in(2) {
         let field = field(dice);
         let is_date = op("$eq", [doc! { "$type": field.clone() }.into(), "date".into()]);
         return op("$cond", [is_date, field, constant.into()]);
     }
-    op(*dice.pick(&["$add", "$subtract"]), [constant.into(), Bson::Int64(*dice.pick(&[1, -86_400_000, 1 << 35]))])
+    op(
+        *dice.pick(&["$add", "$subtract"]),
+        [constant.into(), Bson::Int64(*dice.pick(&[1, -86_400_000, 1 << 35]))],
+    )
 }
 
 fn date_part(dice: &mut Dice, depth: usize) -> Bson {
     let name = *dice.pick(&[
-        "$year", "$month", "$dayOfMonth", "$dayOfWeek", "$dayOfYear", "$week", "$isoWeek", "$isoWeekYear", "$isoDayOfWeek", "$hour",
-        "$minute", "$second", "$millisecond",
+        "$year",
+        "$month",
+        "$dayOfMonth",
+        "$dayOfWeek",
+        "$dayOfYear",
+        "$week",
+        "$isoWeek",
+        "$isoWeekYear",
+        "$isoDayOfWeek",
+        "$hour",
+        "$minute",
+        "$second",
+        "$millisecond",
     ]);
     match dice.below(3) {
         0 => doc! { name: { "date": date(dice, depth), "timezone": *dice.pick(&["UTC", "+05:30", "-0800", "+14"]) } }.into(),
@@ -185,16 +233,77 @@ fn date_part(dice: &mut Dice, depth: usize) -> Bson {
 /// An expression that may well be refused, or fail.
 pub(crate) fn wild(dice: &mut Dice, depth: usize) -> Bson {
     const NAMES: [&str; 66] = [
-        "$abs", "$add", "$allElementsTrue", "$and", "$anyElementTrue", "$arrayElemAt", "$ceil", "$cmp", "$concat", "$concatArrays",
-        "$cond", "$dayOfMonth", "$divide", "$eq", "$filter", "$first", "$floor", "$gt", "$hour", "$ifNull", "$in", "$indexOfArray",
-        "$indexOfBytes", "$indexOfCP", "$isArray", "$isNumber", "$isoWeek", "$last", "$let", "$literal", "$ln", "$ltrim", "$map", "$mod",
-        "$month", "$multiply", "$not", "$nothing", "$or", "$range", "$reduce", "$reverseArray", "$setDifference", "$setEquals",
-        "$setIntersection", "$setIsSubset", "$setUnion", "$size", "$slice", "$split", "$sqrt", "$strLenBytes", "$strLenCP", "$strcasecmp",
-        "$substr", "$substrBytes", "$substrCP", "$subtract", "$switch", "$toLower", "$toUpper", "$trim", "$type", "$year", "a", "$log10",
+        "$abs",
+        "$add",
+        "$allElementsTrue",
+        "$and",
+        "$anyElementTrue",
+        "$arrayElemAt",
+        "$ceil",
+        "$cmp",
+        "$concat",
+        "$concatArrays",
+        "$cond",
+        "$dayOfMonth",
+        "$divide",
+        "$eq",
+        "$filter",
+        "$first",
+        "$floor",
+        "$gt",
+        "$hour",
+        "$ifNull",
+        "$in",
+        "$indexOfArray",
+        "$indexOfBytes",
+        "$indexOfCP",
+        "$isArray",
+        "$isNumber",
+        "$isoWeek",
+        "$last",
+        "$let",
+        "$literal",
+        "$ln",
+        "$ltrim",
+        "$map",
+        "$mod",
+        "$month",
+        "$multiply",
+        "$not",
+        "$nothing",
+        "$or",
+        "$range",
+        "$reduce",
+        "$reverseArray",
+        "$setDifference",
+        "$setEquals",
+        "$setIntersection",
+        "$setIsSubset",
+        "$setUnion",
+        "$size",
+        "$slice",
+        "$split",
+        "$sqrt",
+        "$strLenBytes",
+        "$strLenCP",
+        "$strcasecmp",
+        "$substr",
+        "$substrBytes",
+        "$substrCP",
+        "$subtract",
+        "$switch",
+        "$toLower",
+        "$toUpper",
+        "$trim",
+        "$type",
+        "$year",
+        "a",
+        "$log10",
     ];
     if depth == 0 || dice.once_in(4) {
         return match dice.below(6) {
-            0 => (*dice.pick(&["$", "$$", "$a.", "$$x", "$a..b", "$a.$b", "$$CURRENT.a", "$$NOW", "$$this"])).into(),
+            0 => (*dice.pick(&["$", "$$", "$a.", "$$x", "$a..b", "$a.$b", "$$CURRENT.a", "$$NOW", "$$this"]))
+                .into(),
             1 => value(dice, 1),
             _ => any(dice, 0),
         };

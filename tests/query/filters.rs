@@ -13,7 +13,8 @@ pub(crate) fn filter(dice: &mut Dice, depth: usize) -> Document {
     for _ in 0..fields {
         if depth > 0 && dice.once_in(6) {
             let name = *dice.pick(&["$and", "$or", "$nor"]);
-            let filters: Vec<Bson> = (0..=dice.below(3)).map(|_| self::filter(dice, depth - 1).into()).collect();
+            let filters: Vec<Bson> =
+                (0..=dice.below(3)).map(|_| self::filter(dice, depth - 1).into()).collect();
             filter.insert(name, filters);
         } else if dice.once_in(8) {
             filter.insert("$expr", expressions::truth(dice, 3));
@@ -30,6 +31,21 @@ pub(crate) fn filter(dice: &mut Dice, depth: usize) -> Document {
 pub(crate) fn path(dice: &mut Dice) -> String {
     let parts = [1, 1, 1, 2, 2, 2, 3, 4][dice.below(8)];
     (0..parts).map(|_| *dice.pick(&NAMES)).collect::<Vec<_>>().join(".")
+}
+
+/// A sort, and a filter that leaves few documents, since some can't be sorted at all.
+pub(crate) fn sort(dice: &mut Dice) -> (Document, Document) {
+    let first = (dice.below(15) * 10) as i32;
+    let filter = doc! { "_id": { "$gte": first, "$lt": first + dice.pick(&[2, 4, 8, 150]) } };
+    let mut sort = Document::new();
+    for _ in 0..[1, 1, 1, 2, 2, 3][dice.below(6)] {
+        sort.insert(path(dice), *dice.pick(&[1, -1]));
+    }
+    if dice.once_in(20) {
+        sort.insert(*dice.pick(&["a..b", "$a", "a.", "", "a"]), *dice.pick(&[1, 0, 2]));
+    }
+    sort.insert("_id", 1);
+    (filter, sort)
 }
 
 fn odd(dice: &mut Dice) -> (&'static str, Bson) {
@@ -72,8 +88,29 @@ fn operator(dice: &mut Dice, depth: usize) -> (&'static str, Bson) {
     // An operand of the wrong kind, now and then.
     if dice.once_in(25) {
         let name = *dice.pick(&[
-            "$eq", "$ne", "$gt", "$in", "$nin", "$not", "$all", "$elemMatch", "$exists", "$type", "$size", "$mod", "$regex",
-            "$options", "$bitsAllSet", "$bitsAnyClear", "$unknown", "$and", "$id", "$ref", "$comment", "$expr", "a",
+            "$eq",
+            "$ne",
+            "$gt",
+            "$in",
+            "$nin",
+            "$not",
+            "$all",
+            "$elemMatch",
+            "$exists",
+            "$type",
+            "$size",
+            "$mod",
+            "$regex",
+            "$options",
+            "$bitsAllSet",
+            "$bitsAnyClear",
+            "$unknown",
+            "$and",
+            "$id",
+            "$ref",
+            "$comment",
+            "$expr",
+            "a",
         ]);
         return (name, value(dice, 2));
     }
@@ -92,12 +129,11 @@ fn operator(dice: &mut Dice, depth: usize) -> (&'static str, Bson) {
         17 | 18 => ("$mod", modulus(dice)),
         19 => ("$regex", pattern(dice)),
         20 | 21 => ("$all", all(dice, depth)),
-        22 if depth > 0 => ("$not", if dice.once_in(6) { regex(dice) } else { operators(dice, depth - 1).into() }),
+        22 if depth > 0 => {
+            ("$not", if dice.once_in(6) { regex(dice) } else { operators(dice, depth - 1).into() })
+        }
         23 | 24 if depth > 0 => ("$elemMatch", elem_match(dice, depth - 1).into()),
-        _ => (
-            *dice.pick(&["$bitsAllSet", "$bitsAllClear", "$bitsAnySet", "$bitsAnyClear"]),
-            mask(dice),
-        ),
+        _ => (*dice.pick(&["$bitsAllSet", "$bitsAllClear", "$bitsAnySet", "$bitsAnyClear"]), mask(dice)),
     }
 }
 
@@ -134,10 +170,34 @@ fn one_type(dice: &mut Dice) -> Bson {
         return number(dice);
     }
     match dice.below(2) {
-        0 => Bson::Int32(*dice.pick(&[-1, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 127])),
+        0 => {
+            Bson::Int32(*dice.pick(&[
+                -1, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 127,
+            ]))
+        }
         _ => (*dice.pick(&[
-            "number", "double", "string", "object", "array", "binData", "undefined", "objectId", "bool", "date", "null", "regex",
-            "javascript", "symbol", "javascriptWithScope", "int", "timestamp", "long", "decimal", "minKey", "maxKey", "missing",
+            "number",
+            "double",
+            "string",
+            "object",
+            "array",
+            "binData",
+            "undefined",
+            "objectId",
+            "bool",
+            "date",
+            "null",
+            "regex",
+            "javascript",
+            "symbol",
+            "javascriptWithScope",
+            "int",
+            "timestamp",
+            "long",
+            "decimal",
+            "minKey",
+            "maxKey",
+            "missing",
             "Int",
         ]))
         .into(),
@@ -164,7 +224,9 @@ fn mask(dice: &mut Dice) -> Bson {
     match dice.below(4) {
         0 => number(dice),
         1 => value(dice, 0),
-        2 => Bson::Array((0..dice.below(3)).map(|_| Bson::Int32(*dice.pick(&[0, 1, 2, 7, 63, 64, 200]))).collect()),
+        2 => Bson::Array(
+            (0..dice.below(3)).map(|_| Bson::Int32(*dice.pick(&[0, 1, 2, 7, 63, 64, 200]))).collect(),
+        ),
         _ => Bson::Int32(*dice.pick(&[0, 1, 2, 3, 5, 128])),
     }
 }

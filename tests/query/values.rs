@@ -2,9 +2,7 @@
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{
-    Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, Regex, Timestamp, cstr, doc,
-};
+use mongodb::bson::{Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, Regex, Timestamp, cstr, doc};
 
 use crate::dice::Dice;
 
@@ -63,8 +61,21 @@ pub(crate) fn number(dice: &mut Dice) -> Bson {
         ])),
         _ => Bson::Decimal128(
             dice.pick(&[
-                "0", "-0", "1", "1.0", "1.5", "0.1", "NaN", "Infinity", "-Infinity", "9007199254740993", "1E+300", "2.00",
-                "4.9", "0.1000000000000000055511151231257827", "1E-6000",
+                "0",
+                "-0",
+                "1",
+                "1.0",
+                "1.5",
+                "0.1",
+                "NaN",
+                "Infinity",
+                "-Infinity",
+                "9007199254740993",
+                "1E+300",
+                "2.00",
+                "4.9",
+                "0.1000000000000000055511151231257827",
+                "1E-6000",
             ])
             .parse()
             .unwrap(),
@@ -78,7 +89,10 @@ fn common(dice: &mut Dice) -> Bson {
         1 => Bson::Boolean(false),
         2 => DateTime::from_millis(*dice.pick(&[0, -1, 1_700_000_000_123, 1])).into(),
         3 => ObjectId::from_bytes([dice.below(2) as u8; 12]).into(),
-        4 => Bson::Timestamp(Timestamp { time: 1 + dice.below(2) as u32, increment: u32::MAX * dice.below(2) as u32 }),
+        4 => Bson::Timestamp(Timestamp {
+            time: 1 + dice.below(2) as u32,
+            increment: u32::MAX * dice.below(2) as u32,
+        }),
         _ => {
             let bytes = [&b""[..], b"\x01", b"\xff\x01", b"\x05\0\x80"][dice.below(4)].to_vec();
             let subtype = *dice.pick(&[BinarySubtype::Generic, BinarySubtype::UserDefined(0x80)]);
@@ -94,7 +108,10 @@ fn rare(dice: &mut Dice) -> Bson {
         2 => Bson::Undefined,
         3 => Bson::Symbol((*dice.pick(&["a", "ab"])).to_owned()),
         4 => Bson::JavaScriptCode("f".to_owned()),
-        5 => Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "f".to_owned(), scope: doc! { "a": 1 } }),
+        5 => Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope {
+            code: "f".to_owned(),
+            scope: doc! { "a": 1 },
+        }),
         _ => regex(dice),
     }
 }

@@ -12,7 +12,7 @@ use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
 use crate::bson::keystring::bits::TypeBits;
 use crate::bson::keystring::{self, exact, number};
-use crate::event::{Change, ChangeEvent, Command, Key, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Command, Images, Key, Namespace, Position};
 
 /// One token: what it was made of, and its bytes. Recorded on the servers that they name.
 fn vectors() -> impl Iterator<Item = Value> {
@@ -107,6 +107,7 @@ fn token(vector: &Value, op: &str, at: Position, o: RawDoc<'_>, key: RawDoc<'_>)
         ns: Namespace { db: "a", coll: "b" },
         collection_id: uuid(vector),
         change,
+        images: Images::default(),
         txn: None,
         source: "",
     };

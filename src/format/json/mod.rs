@@ -6,7 +6,8 @@
 //!  "position":"…","clusterTime":{…},"wallTime":{…},"txn":{"id":"…","index":0,"count":3},"collectionId":"…","source":"…"}
 //! ```
 //!
-//! Inserts and replacements have `after`, the whole document; commands have `command`, the oplog's own document. The dotted paths of
+//! Inserts and replacements have `after`, the whole document. Where images are asked for, updates have it too, and what changes something has
+//! `before`; `afterIs` and `beforeIs` say what they are, or why there is none. Commands have `command`, the oplog's own document. The dotted paths of
 //! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
 //! path could be read in several ways, because a name has a dot or is a number, `disambiguatedPaths` has its parts.
 
@@ -16,6 +17,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::lists::{Found, List};
 use super::memo::Memo;
 use super::record::Before;
 use super::{Encoder, RecordWriter, Route, Unencodable};
@@ -24,8 +26,8 @@ use crate::bson::extjson::{
 };
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{
-    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Key, Namespace,
-    Txn,
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Image, Key,
+    Namespace, Section, Txn,
 };
 
 /// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
@@ -54,38 +56,53 @@ impl Encoder for Json {
         route: &Arc<Route>,
         out: &mut RecordWriter,
     ) -> Result<(), Unencodable> {
+        let id = event.change.key().map(|key| key.id().ok_or(Unencodable::NoKey)).transpose()?;
         let mut record = out.begin(event, route);
-        record.key(|out| self.record_key(out, &event.change))?;
-        record.value_from(|out, before| self.event(out, event, before))?;
+        record.key(|out| self.record_key(out, id, &event.change))?;
+        record.value_from(|out, before| self.event(out, event, id, before))?;
         record.finish();
         Ok(())
     }
 }
 
 impl Json {
-    fn record_key(self, out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Unencodable> {
-        if let Some(key) = change.key() {
-            let id = key.id().ok_or(Unencodable::NoKey)?;
-            return Ok(self.id(out, id)?);
+    fn record_key(
+        self,
+        out: &mut Vec<u8>,
+        id: Option<RawValue<'_>>,
+        change: &Change<'_>,
+    ) -> Result<(), Malformed> {
+        if let Some(id) = id {
+            out.extend_from_slice(b"{\"_id\":");
+            write_value(out, id, self.mode)?;
+        } else {
+            out.extend_from_slice(b"{\"command\":");
+            write_string(out, change.name().as_bytes());
         }
-        out.extend_from_slice(b"{\"command\":");
-        write_string(out, change.name().as_bytes());
         out.push(b'}');
         Ok(())
     }
 
-    fn event(self, out: &mut Vec<u8>, event: &ChangeEvent<'_>, before: Before<'_>) -> Result<(), Malformed> {
+    fn event(
+        self,
+        out: &mut Vec<u8>,
+        event: &ChangeEvent<'_>,
+        id: Option<RawValue<'_>>,
+        before: Before<'_>,
+    ) -> Result<(), Malformed> {
         let Before { position, key, memo } = before;
         memo.head(out, event, |out| head(out, event));
-        if let Some(whole) = event.change.key() {
+        if let (Some(whole), Some(id)) = (event.change.key(), id) {
             member(out, "key");
             match whole {
                 // A key of `_id` alone is the record's own.
-                Key::Document(fields) if !is_single(*fields) => write_doc(out, *fields, self.mode)?,
+                Key::Document(fields) if !is_all(id, *fields) => write_doc(out, *fields, self.mode)?,
                 _ => out.extend_from_within(key),
             }
         }
         self.change(out, &event.change, &mut memo.path)?;
+        self.image(out, "after", "afterIs", event.images.after)?;
+        self.image(out, "before", "beforeIs", event.images.before)?;
         self.origin(out, event, position, memo);
         out.push(b'}');
         Ok(())
@@ -106,63 +123,113 @@ impl Json {
         }
     }
 
-    fn id(self, out: &mut Vec<u8>, id: RawValue<'_>) -> Result<(), Malformed> {
-        out.extend_from_slice(b"{\"_id\":");
-        write_value(out, id, self.mode)?;
-        out.push(b'}');
+    /// A document before or behind a change, if it was asked for.
+    fn image(
+        self,
+        out: &mut Vec<u8>,
+        name: &str,
+        is: &str,
+        image: Option<Image<'_>>,
+    ) -> Result<(), Malformed> {
+        let Some(image) = image else { return Ok(()) };
+        if let Some(document) = image.document() {
+            member(out, name);
+            write_doc(out, document, self.mode)?;
+        }
+        member(out, is);
+        write_string(out, image.name().as_bytes());
         Ok(())
     }
 
     fn update(self, out: &mut Vec<u8>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
-        // One walk for each list: a diff is small, and nothing has to be kept between them.
-        let mut list = |out: &mut Vec<u8>, part| {
-            let mut list = List { out, mode: self.mode, part, is_empty: true, ambiguous: false };
-            delta.visit(path, &mut list)?;
-            Ok(list.ambiguous)
-        };
         out.extend_from_slice(b"{\"updatedFields\":{");
-        list(out, Part::Updated)?;
+        let written = self.list(out, List::Updated, delta, path)?;
         out.extend_from_slice(b"},\"removedFields\":[");
-        list(out, Part::Removed)?;
+        if written.found.has(List::Removed) {
+            self.list(out, List::Removed, delta, path)?;
+        }
         out.extend_from_slice(b"],\"truncatedArrays\":[");
-        let ambiguous = list(out, Part::Truncated)?;
+        if written.found.has(List::Truncated) {
+            self.list(out, List::Truncated, delta, path)?;
+        }
         out.push(b']');
-        if ambiguous {
+        if written.found.has(List::Disambiguated) {
             out.extend_from_slice(b",\"disambiguatedPaths\":{");
-            list(out, Part::Disambiguated)?;
+            self.list(out, List::Disambiguated, delta, path)?;
             out.push(b'}');
         }
         match delta {
             Delta::Diff(diff) => {
                 member(out, "diff");
-                write_doc(out, *diff, self.mode)?;
+                self.diff(out, *diff, &written)?;
             }
             Delta::Modifiers { set, unset } => {
                 member(out, "modifiers");
-                self.modifiers(out, *set, *unset)?;
+                self.modifiers(out, set.map(|_| written.all), *unset)?;
             }
         }
         out.push(b'}');
         Ok(())
     }
 
+    /// Writes one of an update's lists, and says where it is. Each takes a walk of its own over the delta, which is small, so nothing has to
+    /// be kept between them; but after the first it is known which are empty.
+    fn list(
+        self,
+        out: &mut Vec<u8>,
+        list: List,
+        delta: &Delta<'_>,
+        path: &mut Vec<u8>,
+    ) -> Result<Written, Malformed> {
+        let start = out.len();
+        let mut written = Written { all: start..start, section: start, ..Written::default() };
+        delta.visit(path, &mut Writer { out, mode: self.mode, list, written: &mut written })?;
+        written.all.end = out.len();
+        Ok(written)
+    }
+
+    /// What is set at the root is among the updated fields, word by word.
+    fn diff(self, out: &mut Vec<u8>, diff: RawDoc<'_>, written: &Written) -> Result<(), Malformed> {
+        let mut separator = b'{';
+        for section in diff {
+            let section = section?;
+            out.push(separator);
+            separator = b',';
+            write_string(out, section.name);
+            out.push(b':');
+            let text = match Section::of(section.name) {
+                Some(Section::Updated) => &written.updated,
+                Some(Section::Inserted) => &written.inserted,
+                _ => {
+                    write_value(out, section.value, self.mode)?;
+                    continue;
+                }
+            };
+            object_again(out, text.clone());
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// `set` is where its members are in the buffer already.
     fn modifiers(
         self,
         out: &mut Vec<u8>,
-        set: Option<RawDoc<'_>>,
+        set: Option<Range<usize>>,
         unset: Option<RawDoc<'_>>,
     ) -> Result<(), Malformed> {
-        let mut separator = b'{';
-        for (name, fields) in [("\"$set\":", set), ("\"$unset\":", unset)] {
-            if let Some(fields) = fields {
-                out.push(separator);
-                out.extend_from_slice(name.as_bytes());
-                write_doc(out, fields, self.mode)?;
-                separator = b',';
-            }
+        out.push(b'{');
+        let both = set.is_some() && unset.is_some();
+        if let Some(set) = set {
+            out.extend_from_slice(b"\"$set\":");
+            object_again(out, set);
         }
-        if separator == b'{' {
-            out.push(b'{');
+        if both {
+            out.push(b',');
+        }
+        if let Some(fields) = unset {
+            out.extend_from_slice(b"\"$unset\":");
+            write_doc(out, fields, self.mode)?;
         }
         out.push(b'}');
         Ok(())
@@ -203,8 +270,14 @@ impl Json {
             });
         }
         if let Some(txn) = event.txn {
-            member(out, "txn");
-            transaction(out, txn, event.at.ordinal);
+            memo.txn(out, txn, |out| {
+                member(out, "txn");
+                transaction(out, txn);
+            });
+            integer(out, event.at.ordinal);
+            member(out, "count");
+            integer(out, txn.count);
+            out.push(b'}');
         }
         let collection_id = event.own_collection_id();
         memo.tail(out, collection_id, |out| {
@@ -229,46 +302,56 @@ fn head(out: &mut Vec<u8>, event: &ChangeEvent<'_>) {
     }
 }
 
-/// Whether a document has exactly one element.
-fn is_single(doc: RawDoc<'_>) -> bool {
-    let mut elements = doc.iter();
-    elements.next().is_some_and(|first| first.is_ok()) && elements.next().is_none()
+/// Writes an object whose members stand in the buffer already.
+fn object_again(out: &mut Vec<u8>, members: Range<usize>) {
+    out.push(b'{');
+    out.extend_from_within(members);
+    out.push(b'}');
 }
 
-/// Which of an update's lists is being written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Updated,
-    Removed,
-    Truncated,
-    Disambiguated,
+/// Whether a document holds its `_id` and nothing else: then it is as long as that with its name, its type, and what encloses it.
+fn is_all(id: RawValue<'_>, doc: RawDoc<'_>) -> bool {
+    doc.as_bytes().len() == id.as_bytes().len() + b"\x05\0\0\0\x10_id\0\0".len()
 }
 
-struct List<'o> {
+/// Where a list of an update was written, and what else the update has.
+#[derive(Debug, Default)]
+struct Written {
+    /// Its items.
+    all: Range<usize>,
+    /// Of the updated fields: those of the sections `u` and `i` of the diff's root.
+    updated: Range<usize>,
+    inserted: Range<usize>,
+    /// Where the section that is being written begins.
+    section: usize,
+    /// Which lists have something.
+    found: Found,
+}
+
+struct Writer<'o> {
     out: &'o mut Vec<u8>,
     mode: Mode,
-    part: Part,
-    is_empty: bool,
-    /// Whether one of the paths could be read in several ways.
-    ambiguous: bool,
+    list: List,
+    written: &'o mut Written,
 }
 
-impl List<'_> {
-    /// Whether an item of that part is wanted; if so, it is separated from the one before.
-    fn wants(&mut self, part: Part) -> bool {
-        let wanted = self.part == part;
-        if wanted && !std::mem::replace(&mut self.is_empty, false) {
+impl Writer<'_> {
+    /// Whether an item of that list is wanted; if so, it is separated from the one before.
+    fn wants(&mut self, list: List) -> bool {
+        self.written.found.add(list);
+        let wanted = self.list == list;
+        if wanted && self.out.len() > self.written.all.start {
             self.out.push(b',');
         }
         wanted
     }
 }
 
-impl DeltaVisitor for List<'_> {
+impl DeltaVisitor for Writer<'_> {
     const AMBIGUOUS: bool = true;
 
     fn updated(&mut self, path: &[u8], value: RawValue<'_>) -> Result<(), Malformed> {
-        if self.wants(Part::Updated) {
+        if self.wants(List::Updated) {
             write_string(self.out, path);
             self.out.push(b':');
             write_value(self.out, value, self.mode)?;
@@ -277,13 +360,13 @@ impl DeltaVisitor for List<'_> {
     }
 
     fn removed(&mut self, path: &[u8]) {
-        if self.wants(Part::Removed) {
+        if self.wants(List::Removed) {
             write_string(self.out, path);
         }
     }
 
     fn truncated(&mut self, path: &[u8], new_size: i32) {
-        if self.wants(Part::Truncated) {
+        if self.wants(List::Truncated) {
             self.out.extend_from_slice(b"{\"field\":");
             write_string(self.out, path);
             member(self.out, "newSize");
@@ -292,9 +375,21 @@ impl DeltaVisitor for List<'_> {
         }
     }
 
+    fn root_section(&mut self, section: Section) {
+        let Written { all, updated, inserted, section: start, .. } = self.written;
+        let end = self.out.len();
+        // Not the comma that separates it from the section before.
+        let text = if *start > all.start && *start < end { *start + 1..end } else { *start..end };
+        match section {
+            Section::Updated => *updated = text,
+            Section::Inserted => *inserted = text,
+            _ => {}
+        }
+        *start = end;
+    }
+
     fn ambiguous(&mut self, path: &[u8], components: Components<'_>) {
-        self.ambiguous = true;
-        if self.wants(Part::Disambiguated) {
+        if self.wants(List::Disambiguated) {
             write_string(self.out, path);
             self.out.push(b':');
             let mut separator = b'[';
@@ -332,15 +427,12 @@ fn namespace(out: &mut Vec<u8>, ns: Namespace<'_>) {
     out.push(b'}');
 }
 
-fn transaction(out: &mut Vec<u8>, txn: Txn, index: u32) {
+/// Writes what all events of the transaction have in common, up to their index in it.
+fn transaction(out: &mut Vec<u8>, txn: Txn) {
     out.extend_from_slice(b"{\"id\":\"");
     write_uuid(out, txn.session);
     out.push(b':');
     integer(out, txn.number);
     out.push(b'"');
     member(out, "index");
-    integer(out, index);
-    member(out, "count");
-    integer(out, txn.count);
-    out.push(b'}');
 }

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::bson::extjson::parse;
-use crate::event::Position;
+use crate::event::{Images, NoImage, Position};
 use crate::format::{Addressing, To};
 
 const AT: Position = Position { t: 1_795_514_400, i: 7, ordinal: 0 };
@@ -17,6 +17,7 @@ fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ns: Namespace { db: "shop", coll: "orders" },
         collection_id: None,
         change,
+        images: Images::default(),
         txn: None,
         source: "rs0/abc",
     }
@@ -97,6 +98,33 @@ fn an_update_has_the_change_streams_lists_and_the_diff_itself() {
             {"op":"update","ns":{"db":"shop","coll":"orders"},"key":{"_id":1},"update":{"updatedFields":{"a":1,"b":{"c":2.0},"x.0":"y"},"removedFields":["gone","too"],"truncatedArrays":[{"field":"x","newSize":2},{"field":"x.1","newSize":0}],"diff":{"d":{"gone":false,"too":false},"u":{"a":1},"i":{"b":{"c":2.0}},"sx":{"a":true,"l":2,"u0":"y","s1":{"a":true,"l":0}}}},"position":"1795514400-0000000007-0000000000","clusterTime":{"$timestamp":{"t":1795514400,"i":7}},"wallTime":{"$date":"2026-11-24T10:00:00.123Z"},"source":"rs0/abc"}
         "#]],
     );
+}
+
+#[test]
+fn images_say_what_they_are() {
+    let (key, diff) = (bytes(r#"{"_id":1}"#), bytes(r#"{"u":{"a":2}}"#));
+    let (before, after) = (bytes(r#"{"_id":1,"a":1}"#), bytes(r#"{"_id":1,"a":3}"#));
+    let mut update = event(Change::Update { key: Key::Document(raw(&key)), delta: Delta::Diff(raw(&diff)) });
+    update.images =
+        Images { before: Some(Image::Exact(raw(&before))), after: Some(Image::LookedUp(raw(&after))) };
+    check(
+        &update,
+        &expect![[r#"
+            {"_id":1}
+            {"op":"update","ns":{"db":"shop","coll":"orders"},"key":{"_id":1},"update":{"updatedFields":{"a":2},"removedFields":[],"truncatedArrays":[],"diff":{"u":{"a":2}}},"after":{"_id":1,"a":3},"afterIs":"lookup","before":{"_id":1,"a":1},"beforeIs":"exact","position":"1795514400-0000000007-0000000000","clusterTime":{"$timestamp":{"t":1795514400,"i":7}},"wallTime":{"$date":"2026-11-24T10:00:00.123Z"},"source":"rs0/abc"}
+        "#]],
+    );
+    for (why, word) in [
+        (NoImage::Gone, "gone"),
+        (NoImage::NotRecorded, "notRecorded"),
+        (NoImage::NotFound, "notFound"),
+        (NoImage::Mismatch, "mismatch"),
+    ] {
+        let mut delete = event(Change::Delete { key: Key::Document(raw(&key)) });
+        delete.images.before = Some(Image::Missing(why));
+        let (_, value, _) = encode(Json::relaxed(), &delete).unwrap();
+        assert!(value.contains(&format!(r#""key":{{"_id":1}},"beforeIs":"{word}","position""#)), "{value}");
+    }
 }
 
 #[test]

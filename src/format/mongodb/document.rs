@@ -3,19 +3,22 @@
 use super::Options;
 use crate::bson::{DocWriter, Malformed, RawDoc, RawValue};
 use crate::event::token::{ResumeToken, TokenVersion};
-use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Key, Namespace, Txn};
-use crate::format::lists::List;
+use crate::event::{
+    Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, NoImage, Txn,
+};
+use crate::format::lists::{List, Lists};
 
 const BINARY_GENERIC: u8 = 0;
 const BINARY_UUID: u8 = 4;
+const BEFORE: &[u8] = b"fullDocumentBeforeChange";
 
 /// What depends on the server's version and on the options of a change stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     /// `showExpandedEvents`.
     expanded: bool,
-    /// Since 6.0.
-    wall_time: bool,
+    /// Since 6.0 there is the wall clock, and the document before a change is the last field, and null where there is none.
+    since_6_0: bool,
     /// Since 6.1, with expanded events.
     disambiguated: bool,
     token: TokenVersion,
@@ -25,7 +28,7 @@ impl Shape {
     pub(super) fn of(Options { expanded_events, server }: Options) -> Self {
         Self {
             expanded: expanded_events,
-            wall_time: server >= (6, 0),
+            since_6_0: server >= (6, 0),
             disambiguated: expanded_events && server >= (6, 1),
             token: if server >= (7, 0) { TokenVersion::V2 } else { TokenVersion::V1 },
         }
@@ -46,8 +49,6 @@ impl Shape {
     }
 
     /// Appends the document. `path` is working space.
-    ///
-    /// Images, once events have them: `fullDocument` of an update has the place of an insert's, `fullDocumentBeforeChange` is the last field.
     pub(super) fn write(
         self,
         out: &mut Vec<u8>,
@@ -67,11 +68,20 @@ impl Shape {
         if let (true, Some(id)) = (self.expanded, event.own_collection_id()) {
             doc.append_binary(b"collectionUUID", BINARY_UUID, &id);
         }
-        if let (true, Some(ms)) = (self.wall_time, event.wall_ms) {
+        if let (true, Some(ms)) = (self.since_6_0, event.wall_ms) {
             doc.append_date(b"wallTime", ms);
         }
         if let Change::Insert { after, .. } | Change::Replace { after, .. } = event.change {
             doc.append_doc(b"fullDocument", after);
+        }
+        if let Some(after) = event.images.after {
+            image(&mut doc, b"fullDocument", after);
+        }
+        // Before 6.0 the field stands here, and is missing where a collection records nothing.
+        if let (false, Some(before)) = (self.since_6_0, event.images.before)
+            && before != Image::Missing(NoImage::NotRecorded)
+        {
+            image(&mut doc, BEFORE, before);
         }
         namespace(&mut doc, b"ns", event.ns);
         match event.change.key() {
@@ -87,6 +97,9 @@ impl Shape {
             Change::Update { delta, .. } => self.update(&mut doc, delta, path)?,
             Change::Command(command) if self.expanded => description(&mut doc, command)?,
             _ => {}
+        }
+        if let (true, Some(before)) = (self.since_6_0, event.images.before) {
+            image(&mut doc, BEFORE, before);
         }
         doc.finish();
         Ok(())
@@ -105,16 +118,25 @@ impl Shape {
 
     fn update(self, doc: &mut DocWriter<'_>, delta: &Delta<'_>, path: &mut Vec<u8>) -> Result<(), Malformed> {
         let mut description = doc.document(b"updateDescription");
-        List::Updated.append(&mut description, delta, path)?;
-        List::Removed.append(&mut description, delta, path)?;
+        let mut lists = Lists::of(delta, path);
+        lists.append(List::Updated, &mut description)?;
+        lists.append(List::Removed, &mut description)?;
         if let Delta::Diff(_) = delta {
-            List::Truncated.append(&mut description, delta, path)?;
+            lists.append(List::Truncated, &mut description)?;
             if self.disambiguated {
-                List::Disambiguated.append(&mut description, delta, path)?;
+                lists.append(List::Disambiguated, &mut description)?;
             }
         }
         description.finish();
         Ok(())
+    }
+}
+
+/// A document before or behind a change; null where there is none.
+fn image(doc: &mut DocWriter<'_>, name: &[u8], image: Image<'_>) {
+    match image.document() {
+        Some(document) => doc.append_doc(name, document),
+        None => doc.append_null(name),
     }
 }
 

@@ -4,7 +4,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::event::{CollectionType, Command, Delta, Namespace, Position, Txn};
+use crate::event::{CollectionType, Command, Delta, Image, Images, Namespace, NoImage, Position, Txn};
 use crate::format::To;
 use crate::format::tests::{bytes, event, raw, record, records};
 
@@ -57,6 +57,46 @@ fn an_update_in_a_transaction_begins_with_the_transaction() {
         {"_id": {"_data": "826B056020000000072B022C01002B046E5A10045F5F5F5F5F5F5F5F5F5F5F5F5F5F5F5F463C726567696F6E003C6575001E5F6964002B03800000000000000004", "_typeBits": {"$binary": "goAA", "$type": "00"}}, "operationType": "update", "clusterTime": {"$timestamp": {"t": 1795514400, "i": 7}}, "ns": {"db": "shop", "coll": "orders"}, "documentKey": {"region": "eu", "_id": 1.5}, "updateDescription": {"updatedFields": {"r.0.3": 1}, "removedFields": ["x"], "truncatedArrays": [{"field": "r", "newSize": 2}]}}
     "#]],
     );
+}
+
+#[test]
+fn images_stand_where_the_servers_version_has_them() {
+    let (key, diff) = (bytes(r#"{"_id":1}"#), bytes(r#"{"u":{"a":2}}"#));
+    let (before, after) = (bytes(r#"{"_id":1,"a":1}"#), bytes(r#"{"_id":1,"a":3}"#));
+    let mut update = event(Change::Update { key: Key::Document(raw(&key)), delta: Delta::Diff(raw(&diff)) });
+    let gone = Image::Missing(NoImage::Gone);
+    let here = [Image::Exact(raw(&before)), Image::LookedUp(raw(&after))];
+    for (server, [before, after], order) in [
+        (
+            (6, 0),
+            here,
+            r#""fullDocument": {"_id": 1, "a": 3}, "ns": … }, "fullDocumentBeforeChange": {"_id": 1, "a": 1}}"#,
+        ),
+        ((6, 0), [gone; 2], r#""fullDocument": null, "ns": … }, "fullDocumentBeforeChange": null}"#),
+        (
+            (6, 0),
+            [Image::Missing(NoImage::NotRecorded), gone],
+            r#""fullDocument": null, "ns": … }, "fullDocumentBeforeChange": null}"#,
+        ),
+        (
+            (5, 0),
+            here,
+            r#""fullDocument": {"_id": 1, "a": 3}, "fullDocumentBeforeChange": {"_id": 1, "a": 1}, "ns": … }}"#,
+        ),
+        ((5, 0), [gone; 2], r#""fullDocument": null, "fullDocumentBeforeChange": null, "ns": … }}"#),
+        // So a change stream of 5.0 shows that a collection records nothing.
+        ((5, 0), [Image::Missing(NoImage::NotRecorded), gone], r#""fullDocument": null, "ns": … }}"#),
+    ] {
+        update.images = Images { before: Some(before), after: Some(after) };
+        let encoder = Mongodb::new(Style::Strict, Options { expanded_events: false, server });
+        let (_, value, _) = record(&encoder, &update);
+        let value = String::from_utf8(value.unwrap()).unwrap();
+        let (_, images) = value.split_at(value.find(r#""fullDocument""#).unwrap());
+        let ns = images.find(r#""ns""#).unwrap();
+        let rest = images.find(r#""truncatedArrays": []"#).unwrap() + r#""truncatedArrays": []"#.len();
+        let found = format!("{}\"ns\": … {}", &images[..ns], &images[rest..]);
+        assert_eq!(found, order, "{server:?}");
+    }
 }
 
 #[test]

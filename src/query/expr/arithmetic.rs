@@ -10,8 +10,6 @@ use super::value::{Maybe, Outcome, Value, fail, is_nullish, type_name};
 use crate::bson::{Kind, Number};
 use crate::query::error::MatchError;
 
-const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-
 /// A number with the rank of its type.
 #[derive(Clone, Copy)]
 struct Typed {
@@ -57,93 +55,53 @@ fn whole<'v>(number: i128, kind: Kind) -> Value<'v> {
     }
 }
 
-/// A sum of doubles with twice their digits.
-#[derive(Default)]
-struct Sum {
-    high: f64,
-    low: f64,
-    /// What is no finite number is added up by itself.
-    special: f64,
-}
-
-impl Sum {
-    fn add(&mut self, number: f64) {
-        self.special += number;
-        let sum = self.high + number;
-        let part = sum - self.high;
-        self.low += (self.high - (sum - part)) + (number - part);
-        self.high = sum;
-    }
-
-    fn add_int(&mut self, int: i64) {
-        // Two doubles hold an int64 exactly.
-        let low = int & 0xffff_ffff;
-        self.add((int - low) as f64);
-        self.add(low as f64);
-    }
-
-    fn get(&self) -> f64 {
-        let sum = self.high + self.low;
-        if sum.is_nan() || self.special.is_infinite() { self.special } else { sum }
-    }
-}
-
+/// One after the other, each sum in the wider type of the two.
 pub(super) fn add(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let (mut kind, mut ints, mut doubles) = (Kind::Int32, 0_i128, Sum::default());
-    let (mut wide, mut has_date) = (Wide::Finite(0.into(), 0), false);
+    let mut sum = Value::int(0);
     for operand in &operands {
-        let term = match operand {
-            operand if is_nullish(operand) => return Ok(Some(Value::null())),
-            Some(date) if date.kind() == Kind::Date => {
-                if has_date {
-                    return fail("$add takes one date at most");
-                }
-                has_date = true;
-                let millis = date.view().as_date_ms().unwrap_or_default();
-                Typed { number: Number::Int(millis), kind: Kind::Int64 }
-            }
-            operand => Typed::of(operand, "$add")?,
+        if is_nullish(operand) {
+            return Ok(Some(Value::null()));
+        }
+        let date = |value: &Value<'_>| value.view().as_date_ms();
+        sum = match (date(&sum), operand.as_ref().and_then(date)) {
+            (Some(_), Some(_)) => return fail("$add takes one date at most"),
+            (Some(millis), None) => shifted(millis, Typed::of(operand, "$add")?)?,
+            (None, Some(millis)) => shifted(millis, Typed::of(&Some(sum), "$add")?)?,
+            (None, None) => plus(Typed::of(&Some(sum), "$add")?, Typed::of(operand, "$add")?),
         };
-        kind = wider(kind, term.kind);
-        match term.number {
-            Number::Int(int) => {
-                ints += i128::from(int);
-                doubles.add_int(int);
-            }
-            Number::Double(double) => doubles.add(double),
-            Number::Decimal(_) => {}
-        }
-        if kind == Kind::Decimal128 || operands.len() > 1 && operands.iter().any(is_decimal) {
-            wide = wide.add(Wide::of(term.number));
-        }
     }
-    let sum = match kind {
-        Kind::Decimal128 => Value::decimal(wide.bytes()),
-        Kind::Double => Value::double(doubles.get()),
-        kind if !has_date => whole(ints, kind),
-        _ => Value::double(ints as f64),
-    };
-    if has_date { shifted(sum.number().unwrap_or(Number::Int(0)), ints).map(Some) } else { Ok(Some(sum)) }
+    Ok(Some(sum))
 }
 
-fn is_decimal(value: &Maybe<'_>) -> bool {
-    value.as_ref().is_some_and(|value| value.kind() == Kind::Decimal128)
+fn plus<'v>(a: Typed, b: Typed) -> Value<'v> {
+    match (wider(a.kind, b.kind), a.number, b.number) {
+        (Kind::Decimal128, a, b) => Value::decimal(Wide::of(a).add(Wide::of(b)).bytes()),
+        (kind, Number::Int(a), Number::Int(b)) => whole(i128::from(a) + i128::from(b), kind),
+        _ => Value::double(a.double() + b.double()),
+    }
 }
 
-/// A date; sums of whole numbers alone are exact.
-fn shifted<'v>(sum: Number, ints: i128) -> Result<Value<'v>, MatchError> {
-    let millis = match sum {
-        Number::Int(_) => i64::try_from(ints).ok(),
-        Number::Double(double) if double == ints as f64 => i64::try_from(ints).ok(),
-        Number::Double(double) if (-TWO_63..TWO_63).contains(&double) => Some(double.round() as i64),
-        Number::Double(_) => None,
-        Number::Decimal(bytes) => {
-            let half = Wide::Finite(5.into(), -1);
-            let rounded = Wide::of(Number::Decimal(bytes)).add(half).whole(false);
-            Number::Decimal(rounded.bytes()).trunc_i64()
+/// A date, so many milliseconds later; fractions are rounded.
+fn shifted<'v>(millis: i64, by: Typed) -> Result<Value<'v>, MatchError> {
+    let by = match by.number {
+        Number::Int(int) => Some(int),
+        Number::Double(double) => Number::Double(double.round()).trunc_i64(),
+        decimal @ Number::Decimal(_) => {
+            let up = Wide::of(decimal).add(Wide::Finite(5.into(), -1)).whole(false);
+            Number::Decimal(up.bytes()).trunc_i64()
         }
     };
-    millis.map_or_else(|| fail("the date is out of range"), |millis| Ok(Value::date(millis)))
+    let later = by.and_then(|by| millis.checked_add(by));
+    later.map_or_else(|| fail("the date is out of range"), |millis| Ok(Value::date(millis)))
+}
+
+fn negated(by: Typed) -> Typed {
+    let number = match by.number {
+        Number::Int(int) => int.checked_neg().map_or(Number::Double(-(int as f64)), Number::Int),
+        Number::Double(double) => Number::Double(-double),
+        decimal @ Number::Decimal(_) => Number::Decimal(Wide::of(decimal).negate().bytes()),
+    };
+    Typed { number, ..by }
 }
 
 pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
@@ -158,17 +116,7 @@ pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
             return Ok(Some(Value::long(difference)));
         }
         (Some(millis), None) => {
-            let number = Typed::of(b, "$subtract")?;
-            let exact = |int: i64| i128::from(millis) - i128::from(int);
-            return match number.number {
-                Number::Int(int) => shifted(Number::Int(0), exact(int)).map(Some),
-                Number::Double(double) if !(-TWO_63..TWO_63).contains(&double) => fail("the date is out of range"),
-                Number::Double(double) => shifted(Number::Int(0), exact(double.round() as i64)).map(Some),
-                decimal @ Number::Decimal(_) => {
-                    let difference = Wide::of(Number::Int(millis)).add(Wide::of(decimal).negate());
-                    shifted(Number::Decimal(difference.bytes()), 0).map(Some)
-                }
-            };
+            return shifted(millis, negated(Typed::of(b, "$subtract")?)).map(Some);
         }
         _ => {}
     }
@@ -181,8 +129,9 @@ pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 }
 
 pub(super) fn multiply(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let (mut kind, mut ints, mut doubles, mut wide) = (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
-    let has_decimal = operands.iter().any(is_decimal);
+    let (mut kind, mut ints, mut doubles, mut wide) =
+        (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
+    let has_decimal = operands.iter().flatten().any(|value| value.kind() == Kind::Decimal128);
     for operand in &operands {
         if is_nullish(operand) {
             return Ok(Some(Value::null()));
@@ -276,7 +225,12 @@ fn next_whole<'v>(operands: &[Maybe<'v>], function: &str, up: bool) -> Outcome<'
 }
 
 /// A function of doubles.
-fn real<'v>(operands: &[Maybe<'v>], function: &str, compute: impl FnOnce(f64) -> f64, least: Option<Ordering>) -> Outcome<'v> {
+fn real<'v>(
+    operands: &[Maybe<'v>],
+    function: &str,
+    compute: impl FnOnce(f64) -> f64,
+    least: Option<Ordering>,
+) -> Outcome<'v> {
     one(operands, function, |typed| {
         let zero = typed.number.compare(Number::Int(0));
         if least.is_some_and(|least| zero < least) && !typed.number.is_nan() {

@@ -97,7 +97,11 @@ pub(super) fn index_of(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 }
 
 /// Where to look: from the first place to before the second one.
-pub(super) fn range_of(bounds: &[Maybe<'_>], length: usize, function: &str) -> Result<(usize, usize), MatchError> {
+pub(super) fn range_of(
+    bounds: &[Maybe<'_>],
+    length: usize,
+    function: &str,
+) -> Result<(usize, usize), MatchError> {
     let mut range = [0, length];
     for (place, bound) in range.iter_mut().zip(bounds) {
         match usize::try_from(int32(bound, function)?) {
@@ -109,10 +113,13 @@ pub(super) fn range_of(bounds: &[Maybe<'_>], length: usize, function: &str) -> R
 }
 
 pub(super) fn slice(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    if operands.iter().any(is_nullish) {
+    if is_nullish(&operands[0]) {
         return null();
     }
     let elements = elements(&operands[0], "$slice")?;
+    if operands.iter().any(is_nullish) {
+        return null();
+    }
     let length = elements.len() as i64;
     let first = i64::from(int32(&operands[1], "$slice")?);
     let (begin, count) = match operands.get(2) {
@@ -229,7 +236,9 @@ pub(super) fn set_difference(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
             continue;
         }
         // The first of several equal ones stays.
-        if let Some(at) = seen.iter().position(|other| bson::compare(other.view(), value.view()) == Ok(Ordering::Equal)) {
+        if let Some(at) =
+            seen.iter().position(|other| bson::compare(other.view(), value.view()) == Ok(Ordering::Equal))
+        {
             seen.remove(at);
             left.push(value);
         }

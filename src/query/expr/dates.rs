@@ -20,7 +20,9 @@ fn part<'v>(operands: &[Maybe<'v>], part: impl FnOnce(i64) -> i64) -> Outcome<'v
     if is_nullish(&operands[0]) {
         return Ok(Some(Value::null()));
     }
-    let Some(local) = millis(&operands[0])?.checked_add(offset) else { return fail("the date is out of range") };
+    let Some(local) = millis(&operands[0])?.checked_add(offset) else {
+        return fail("the date is out of range");
+    };
     Ok(Some(Value::int_or_long(part(local))))
 }
 
@@ -46,7 +48,9 @@ fn offset(zone: &Maybe<'_>) -> Result<i64, MatchError> {
         [b'-', rest @ ..] => (-1, rest),
         _ => return Err(MatchError::Unsupported("a time zone other than an offset from UTC".to_owned())),
     };
-    let two = |a: &u8, b: &u8| (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from((a - b'0') * 10 + b - b'0'));
+    let two = |a: &u8, b: &u8| {
+        (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from((a - b'0') * 10 + b - b'0'))
+    };
     let parts = match rest {
         [a, b] => two(a, b).map(|hours| (hours, 0)),
         [a, b, c, d] | [a, b, b':', c, d] => two(a, b).zip(two(c, d)),
@@ -137,6 +141,7 @@ pub(super) fn text(millis: i64) -> Option<String> {
     let (year, month, day) = civil(self::day(millis));
     let of_day = millis.rem_euclid(DAY_MS);
     let [hour, minute, second] = [of_day / HOUR_MS, of_day / MINUTE_MS % 60, of_day / SECOND_MS % 60];
-    let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", of_day % SECOND_MS);
+    let text =
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", of_day % SECOND_MS);
     (0..10_000).contains(&year).then_some(text)
 }

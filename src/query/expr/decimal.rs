@@ -77,7 +77,9 @@ impl Wide {
         let signs = self.sign() * other.sign();
         match (self, other) {
             (Self::Nan, _) | (_, Self::Nan) | (Self::Infinite(_), Self::Infinite(_)) => Self::Nan,
-            (Self::Infinite(_), divisor) => Self::Infinite(if signs == Sign::NoSign { divisor.sign() } else { signs }),
+            (Self::Infinite(_), divisor) => {
+                Self::Infinite(if signs == Sign::NoSign { divisor.sign() } else { signs })
+            }
             (_, Self::Infinite(_)) => Self::Finite(BigInt::ZERO, 0),
             (Self::Finite(a, i), Self::Finite(b, j)) => {
                 // Two digits more than are kept, and one that says whether something is left.
@@ -105,7 +107,12 @@ impl Wide {
 
     /// The whole number next to it in one direction.
     pub(super) fn whole(self, up: bool) -> Self {
-        let Self::Finite(digits, exponent @ ..0) = self else { return self };
+        let (digits, exponent) = match self {
+            Self::Finite(digits, exponent @ ..0) => (digits, exponent),
+            // What has no digits can't be cut.
+            Self::Infinite(_) => return Self::Nan,
+            whole => return whole,
+        };
         let unit = BigInt::from(10).pow(exponent.unsigned_abs());
         let cut = &digits / &unit;
         let is_whole = &cut * &unit == digits;
@@ -151,7 +158,9 @@ impl Wide {
         let bits = match self.rounded() {
             Self::Nan => NAN,
             Self::Infinite(sign) => INFINITY | sign_bit(sign),
-            Self::Finite(digits, _) if digits.sign() == Sign::NoSign => EXPONENT_MIN.unsigned_abs().into_bits(),
+            Self::Finite(digits, _) if digits.sign() == Sign::NoSign => {
+                EXPONENT_MIN.unsigned_abs().into_bits()
+            }
             Self::Finite(digits, exponent) => {
                 let (sign, mut magnitude) = digits.into_parts();
                 let mut exponent = exponent;
@@ -210,7 +219,11 @@ mod tests {
     fn is(wide: Wide, text: &str) {
         let expected = Number::Decimal(text.parse::<bson::Decimal128>().unwrap().bytes());
         let got = wide.bytes();
-        assert!(Number::Decimal(got).compare(expected).is_eq(), "{} is not {text}", bson::Decimal128::from_bytes(got));
+        assert!(
+            Number::Decimal(got).compare(expected).is_eq(),
+            "{} is not {text}",
+            bson::Decimal128::from_bytes(got)
+        );
     }
 
     #[test]

@@ -84,25 +84,98 @@ const FUNCTIONS: [Row; 68] = [
     ("year", 1, 2, dates::year),
 ];
 
+/// A function, and of how many operands at most the first null makes it null, whatever follows.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::query) struct Function {
+    pub(super) call: Call,
+    pub(super) nulls: usize,
+}
+
 /// The function of that name, without `$`, and how many operands it takes.
-pub(super) fn find(name: &str) -> Option<(usize, usize, Call)> {
+pub(super) fn find(name: &str) -> Option<(usize, usize, Function)> {
     let name = match name {
         "substr" => "substrBytes",
         name => name,
     };
     let row = FUNCTIONS.iter().find(|(known, ..)| *known == name);
-    row.map(|(_, least, most, call)| (*least, *most, *call))
+    let nulls = match name {
+        "add" | "multiply" | "concat" | "concatArrays" | "setUnion" | "setIntersection" => ANY,
+        "indexOfArray" | "indexOfBytes" | "indexOfCP" => 1,
+        _ => 0,
+    };
+    row.map(|(_, least, most, call)| (*least, *most, Function { call: *call, nulls }))
 }
 
 /// Names that the server knows and that are not computed here.
 pub(super) const UNSUPPORTED: [&str; 68] = [
-    "accumulator", "acos", "acosh", "arrayToObject", "asin", "asinh", "atan", "atan2", "atanh", "avg", "binarySize", "bsonSize",
-    "convert", "cos", "cosh", "dateAdd", "dateDiff", "dateFromParts", "dateFromString", "dateSubtract", "dateToParts",
-    "dateToString", "dateTrunc", "degreesToRadians", "firstN", "function", "getField", "lastN", "max", "maxN", "mergeObjects",
-    "meta", "min", "minN", "objectToArray", "pow", "radiansToDegrees", "rand", "regexFind", "regexFindAll", "regexMatch",
-    "replaceAll", "replaceOne", "round", "sampleRate", "setField", "sin", "sinh", "sortArray", "stdDevPop", "stdDevSamp", "sum",
-    "tan", "tanh", "toBool", "toDate", "toDecimal", "toDouble", "toHashedIndexKey", "toInt", "toLong", "toObjectId", "toString",
-    "trunc", "tsIncrement", "tsSecond", "unsetField", "zip",
+    "accumulator",
+    "acos",
+    "acosh",
+    "arrayToObject",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "avg",
+    "binarySize",
+    "bsonSize",
+    "convert",
+    "cos",
+    "cosh",
+    "dateAdd",
+    "dateDiff",
+    "dateFromParts",
+    "dateFromString",
+    "dateSubtract",
+    "dateToParts",
+    "dateToString",
+    "dateTrunc",
+    "degreesToRadians",
+    "firstN",
+    "function",
+    "getField",
+    "lastN",
+    "max",
+    "maxN",
+    "mergeObjects",
+    "meta",
+    "min",
+    "minN",
+    "objectToArray",
+    "pow",
+    "radiansToDegrees",
+    "rand",
+    "regexFind",
+    "regexFindAll",
+    "regexMatch",
+    "replaceAll",
+    "replaceOne",
+    "round",
+    "sampleRate",
+    "setField",
+    "sin",
+    "sinh",
+    "sortArray",
+    "stdDevPop",
+    "stdDevSamp",
+    "sum",
+    "tan",
+    "tanh",
+    "toBool",
+    "toDate",
+    "toDecimal",
+    "toDouble",
+    "toHashedIndexKey",
+    "toInt",
+    "toLong",
+    "toObjectId",
+    "toString",
+    "trunc",
+    "tsIncrement",
+    "tsSecond",
+    "unsetField",
+    "zip",
 ];
 
 fn order(operands: &[Maybe<'_>]) -> Result<std::cmp::Ordering, crate::bson::Malformed> {

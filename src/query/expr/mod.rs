@@ -14,8 +14,8 @@ mod value;
 use super::Constant;
 use super::error::MatchError;
 use super::path::Name;
-use crate::bson::{Kind, Malformed, RawDoc, RawValue};
-use functions::Call;
+use crate::bson::{Kind, RawDoc, RawValue};
+use functions::Function;
 pub(super) use parse::expression;
 use value::{Maybe, Outcome, Value, fail, is_nullish, is_true};
 
@@ -30,16 +30,27 @@ pub(super) enum Expr {
     Path(Box<Expr>, Box<[Name]>),
     Document(Vec<(Box<[u8]>, Expr)>),
     Array(Vec<Expr>),
-    Call(Call, Vec<Expr>),
+    Call(Function, Vec<Expr>),
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Cond(Box<[Expr; 3]>),
     IfNull(Vec<Expr>),
-    Switch { branches: Vec<(Expr, Expr)>, default: Option<Box<Expr>> },
+    Switch {
+        branches: Vec<(Expr, Expr)>,
+        default: Option<Box<Expr>>,
+    },
     Let(Vec<Expr>, Box<Expr>),
     /// Of each element: what the body makes of it, or the element itself where that is true.
-    Each { input: Box<Expr>, body: Box<Expr>, keeps: bool },
-    Reduce { input: Box<Expr>, initial: Box<Expr>, body: Box<Expr> },
+    Each {
+        input: Box<Expr>,
+        body: Box<Expr>,
+        keeps: bool,
+    },
+    Reduce {
+        input: Box<Expr>,
+        initial: Box<Expr>,
+        body: Box<Expr>,
+    },
 }
 
 /// What an expression can refer to.
@@ -52,6 +63,35 @@ impl Expr {
     /// Whether it is true for the document.
     pub(super) fn matches(&self, root: RawDoc<'_>) -> Result<bool, MatchError> {
         Ok(is_true(&self.value(&mut Scope { root, variables: Vec::new() })?))
+    }
+
+    /// Calls `each` for the expressions that it is made of.
+    pub(super) fn operands(&self, each: &mut dyn FnMut(&Expr)) {
+        match self {
+            Self::Constant(_) | Self::Root | Self::Variable(_) => {}
+            Self::Path(base, _) => each(base),
+            Self::Document(fields) => fields.iter().for_each(|(_, field)| each(field)),
+            Self::Array(exprs)
+            | Self::Call(_, exprs)
+            | Self::And(exprs)
+            | Self::Or(exprs)
+            | Self::IfNull(exprs) => {
+                exprs.iter().for_each(each);
+            }
+            Self::Cond(parts) => parts.iter().for_each(each),
+            Self::Switch { branches, default } => {
+                branches.iter().flat_map(|(case, then)| [case, then]).for_each(&mut *each);
+                default.iter().for_each(|default| each(default));
+            }
+            Self::Let(bindings, body) => {
+                bindings.iter().for_each(&mut *each);
+                each(body);
+            }
+            Self::Each { input, body, .. } => [input, body].into_iter().for_each(|part| each(part)),
+            Self::Reduce { input, initial, body } => {
+                [input, initial, body].into_iter().for_each(|part| each(part))
+            }
+        }
     }
 
     /// The value of an expression that refers to nothing.
@@ -80,7 +120,7 @@ impl Expr {
                 let values = values(elements, scope)?;
                 Some(Value::array(values.into_iter().map(|value| value.unwrap_or_else(Value::null))))
             }
-            Self::Call(function, operands) => function(values(operands, scope)?)?,
+            Self::Call(function, operands) => return call(*function, operands, scope),
             Self::And(operands) => Some(Value::bool(!any(operands, scope, false)?)),
             Self::Or(operands) => Some(Value::bool(any(operands, scope, true)?)),
             Self::Cond(parts) => {
@@ -101,6 +141,20 @@ impl Expr {
 
 fn values<'v>(operands: &'v [Expr], scope: &mut Scope<'v>) -> Result<Vec<Maybe<'v>>, MatchError> {
     operands.iter().map(|operand| operand.value(scope)).collect()
+}
+
+fn call<'v>(function: Function, operands: &'v [Expr], scope: &mut Scope<'v>) -> Outcome<'v> {
+    let mut values = Vec::with_capacity(operands.len());
+    for (at, operand) in operands.iter().enumerate() {
+        let value = operand.value(scope)?;
+        if at < function.nulls && is_nullish(&value) {
+            // What was before it may still be of a wrong type.
+            values.push(value);
+            break;
+        }
+        values.push(value);
+    }
+    (function.call)(values)
 }
 
 /// Whether one of them has that truth; what stands behind it is not looked at.
@@ -195,4 +249,3 @@ fn below<'v>(base: Value<'v>, names: &[Name]) -> Outcome<'v> {
         _ => Ok(None),
     }
 }
-

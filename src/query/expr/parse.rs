@@ -1,9 +1,10 @@
 //! From BSON to an expression: field paths, variables, literals, functions by name.
 
-use super::functions::{self, UNSUPPORTED};
+use super::functions::{self, Function, UNSUPPORTED};
 use super::{Constant, Expr, special};
 use crate::bson::{Kind, RawDoc, RawValue};
 use crate::query::error::{FilterError, MatchError};
+use crate::query::parse::is_true;
 use crate::query::path::Name;
 
 /// How deep the server lets expressions nest.
@@ -32,7 +33,9 @@ impl Parser {
         let expr = match value.kind() {
             Kind::String => self.string(value),
             Kind::Document => self.document(value.as_doc_or_array()),
-            Kind::Array => self.list(value.as_doc_or_array()).and_then(|elements| folded(Expr::Array(elements))),
+            Kind::Array => {
+                self.list(value.as_doc_or_array()).and_then(|elements| folded(Expr::Array(elements)))
+            }
             _ => Ok(constant(value)),
         };
         self.depth -= 1;
@@ -46,7 +49,9 @@ impl Parser {
             let element = element?;
             if let Some(operator) = element.name.strip_prefix(b"$").filter(|_| at == 0) {
                 if doc.iter().count() > 1 {
-                    return Err(FilterError::refused("an operator stands alone in its document").within(element.name));
+                    return Err(
+                        FilterError::refused("an operator stands alone in its document").within(element.name)
+                    );
                 }
                 let operator = String::from_utf8_lossy(operator);
                 return self.operator(&operator, element.value).map_err(|error| error.within(element.name));
@@ -63,11 +68,21 @@ impl Parser {
             return Ok(expr);
         }
         if let Some((least, most, call)) = functions::find(operator) {
-            let operands = self.operands(operand)?;
+            let mut operands = self.operands(operand)?;
             check_count(operands.len(), least, most)?;
+            match operator {
+                "add" | "multiply" | "setUnion" | "setIntersection" => {
+                    operands = constants_last(call, operands)?
+                }
+                "concat" | "concatArrays" => operands = neighbours_joined(call, operands)?,
+                _ => {}
+            }
             return folded(Expr::Call(call, operands));
         }
-        if UNSUPPORTED.contains(&operator) || operator.starts_with("_internal") || operator.starts_with("_test") {
+        if UNSUPPORTED.contains(&operator)
+            || operator.starts_with("_internal")
+            || operator.starts_with("_test")
+        {
             return Err(FilterError::unsupported("this operator is not computed here"));
         }
         Err(FilterError::refused("there is no such operator in expressions"))
@@ -127,7 +142,9 @@ impl Parser {
                 b"ROOT" | b"CURRENT" => Expr::Root,
                 b"REMOVE" => Expr::Constant(None),
                 b"NOW" | b"CLUSTER_TIME" => {
-                    return Err(FilterError::unsupported("what depends on the time is not decided here; put in a date"));
+                    return Err(FilterError::unsupported(
+                        "what depends on the time is not decided here; put in a date",
+                    ));
                 }
                 b"JS_SCOPE" | b"IS_MR" | b"SEARCH_META" | b"USER_ROLES" => {
                     return Err(FilterError::unsupported("this variable is not known here"));
@@ -145,6 +162,27 @@ impl Parser {
     }
 }
 
+/// `$and` and `$or`: one constant may decide it, wherever it stands; the others are left out.
+pub(super) fn logical(operands: Vec<Expr>, decisive: bool) -> Expr {
+    let truth =
+        |constant: &Option<Constant>| constant.as_ref().is_some_and(|constant| is_true(constant.view()));
+    let decides = |operand: &Expr| matches!(operand, Expr::Constant(constant) if truth(constant) == decisive);
+    if operands.iter().any(decides) {
+        return boolean(decisive);
+    }
+    let operands: Vec<Expr> =
+        operands.into_iter().filter(|operand| !matches!(operand, Expr::Constant(_))).collect();
+    match (operands.is_empty(), decisive) {
+        (true, _) => boolean(!decisive),
+        (false, true) => Expr::Or(operands),
+        (false, false) => Expr::And(operands),
+    }
+}
+
+fn boolean(truth: bool) -> Expr {
+    Expr::Constant(Some(Constant { kind: Kind::Bool, bytes: [u8::from(truth)].into() }))
+}
+
 /// The names of a path of an expression, none of which is empty.
 fn names(path: &[u8]) -> Result<Box<[Name]>, FilterError> {
     path.split(|byte| *byte == b'.')
@@ -158,7 +196,8 @@ fn names(path: &[u8]) -> Result<Box<[Name]>, FilterError> {
 }
 
 fn check_name(name: &[u8]) -> Result<(), FilterError> {
-    if name.is_empty() || name.starts_with(b"$") || name.contains(&b'.') || name.contains(&0) {
+    let is_reserved = name.starts_with(b"$") && ![&b"$ref"[..], b"$id", b"$db"].contains(&name);
+    if name.is_empty() || is_reserved || name.contains(&b'.') || name.contains(&0) {
         return Err(FilterError::refused(
             "a field's name in an expression is not empty, does not begin with `$` and has no dots",
         ));
@@ -192,6 +231,31 @@ pub(super) fn constant(value: RawValue<'_>) -> Expr {
     Expr::Constant(Some(Constant::of(value)))
 }
 
+/// As the server does it where the order does not matter: constants are put together, behind the others. It decides what fails.
+fn constants_last(call: Function, operands: Vec<Expr>) -> Result<Vec<Expr>, FilterError> {
+    let (constants, mut others): (Vec<_>, Vec<_>) =
+        operands.into_iter().partition(|operand| matches!(operand, Expr::Constant(_)));
+    if others.is_empty() || constants.len() < 2 {
+        others.extend(constants);
+    } else {
+        others.push(folded(Expr::Call(call, constants))?);
+    }
+    Ok(others)
+}
+
+/// As the server does it where the order matters: constants that are neighbours are put together.
+fn neighbours_joined(call: Function, operands: Vec<Expr>) -> Result<Vec<Expr>, FilterError> {
+    let mut joined: Vec<Expr> = Vec::new();
+    for operand in operands {
+        let are_constants = matches!((joined.last(), &operand), (Some(Expr::Constant(_)), Expr::Constant(_)));
+        match joined.pop_if(|_| are_constants) {
+            Some(last) => joined.push(folded(Expr::Call(call, vec![last, operand]))?),
+            None => joined.push(operand),
+        }
+    }
+    Ok(joined)
+}
+
 /// What refers to nothing is computed once; what fails then fails always, and the server refuses it.
 pub(super) fn folded(expr: Expr) -> Result<Expr, FilterError> {
     let operands: Vec<&Expr> = match &expr {
@@ -204,7 +268,9 @@ pub(super) fn folded(expr: Expr) -> Result<Expr, FilterError> {
     }
     match expr.alone() {
         Ok(constant) => Ok(Expr::Constant(constant)),
-        Err(MatchError::Unsupported(what)) => Err(FilterError::unsupported(format!("{what} is not computed here"))),
+        Err(MatchError::Unsupported(what)) => {
+            Err(FilterError::unsupported(format!("{what} is not computed here")))
+        }
         Err(error) => Err(FilterError::refused(error.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Expr;
 use super::functions;
-use super::parse::{Parser, check_count, check_variable, constant, folded};
+use super::parse::{Parser, check_count, check_variable, constant, folded, logical};
 use crate::bson::{Kind, RawDoc, RawValue};
 use crate::query::error::FilterError;
 
@@ -24,11 +24,15 @@ const DATE_PARTS: [&str; 13] = [
 ];
 
 /// Compiles such an operator; none if it is no such operator.
-pub(super) fn operator(parser: &mut Parser, name: &str, operand: RawValue<'_>) -> Result<Option<Expr>, FilterError> {
+pub(super) fn operator(
+    parser: &mut Parser,
+    name: &str,
+    operand: RawValue<'_>,
+) -> Result<Option<Expr>, FilterError> {
     Ok(Some(match name {
         "literal" | "const" => constant(operand),
-        "and" => Expr::And(parser.operands(operand)?),
-        "or" => Expr::Or(parser.operands(operand)?),
+        "and" => logical(parser.operands(operand)?, false),
+        "or" => logical(parser.operands(operand)?, true),
         "cond" => cond(parser, operand)?,
         "ifNull" => {
             let operands = parser.operands(operand)?;
@@ -94,11 +98,14 @@ fn cond(parser: &mut Parser, operand: RawValue<'_>) -> Result<Expr, FilterError>
 
 fn switch(parser: &mut Parser, operand: RawValue<'_>) -> Result<Expr, FilterError> {
     let [list, default] = options(operand, ["branches", "default"])?;
-    let list = list.and_then(RawValue::as_array).ok_or_else(|| FilterError::refused("needs a list of `branches`"))?;
+    let list = list
+        .and_then(RawValue::as_array)
+        .ok_or_else(|| FilterError::refused("needs a list of `branches`"))?;
     let mut branches = Vec::new();
     for element in list {
         let element = element?;
-        let [case, then] = options(element.value, ["case", "then"]).map_err(|error| error.within(element.name))?;
+        let [case, then] =
+            options(element.value, ["case", "then"]).map_err(|error| error.within(element.name))?;
         branches.push((parser.value(needed(case, "case")?)?, parser.value(needed(then, "then")?)?));
     }
     if branches.is_empty() {
@@ -110,7 +117,8 @@ fn switch(parser: &mut Parser, operand: RawValue<'_>) -> Result<Expr, FilterErro
 
 fn bindings(parser: &mut Parser, operand: RawValue<'_>) -> Result<Expr, FilterError> {
     let [variables, body] = options(operand, ["vars", "in"])?;
-    let variables = needed(variables, "vars")?.as_doc().ok_or_else(|| FilterError::refused("`vars` is a document"))?;
+    let variables =
+        needed(variables, "vars")?.as_doc().ok_or_else(|| FilterError::refused("`vars` is a document"))?;
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for element in variables {
         let element = element?;
@@ -154,7 +162,12 @@ fn reduce(parser: &mut Parser, operand: RawValue<'_>) -> Result<Expr, FilterErro
 }
 
 /// A function whose operands have names; the second one may be left out.
-fn named(parser: &mut Parser, name: &str, operand: RawValue<'_>, names: [&str; 2]) -> Result<Expr, FilterError> {
+fn named(
+    parser: &mut Parser,
+    name: &str,
+    operand: RawValue<'_>,
+    names: [&str; 2],
+) -> Result<Expr, FilterError> {
     let [first, second] = options(operand, names)?;
     let mut operands = vec![parser.value(needed(first, names[0])?)?];
     operands.extend(second.map(|second| parser.value(second)).transpose()?);
@@ -162,7 +175,8 @@ fn named(parser: &mut Parser, name: &str, operand: RawValue<'_>, names: [&str; 2
 }
 
 fn call(name: &str, operands: Vec<Expr>) -> Result<Expr, FilterError> {
-    let (_, _, call) = functions::find(name).ok_or_else(|| FilterError::refused("there is no such operator"))?;
+    let (_, _, call) =
+        functions::find(name).ok_or_else(|| FilterError::refused("there is no such operator"))?;
     folded(Expr::Call(call, operands))
 }
 
@@ -174,6 +188,7 @@ fn date_parts(operand: RawValue<'_>) -> Result<Option<RawValue<'_>>, FilterError
         return Ok(first.map(|first| first.value));
     }
     let first = operand.as_doc().map(RawDoc::iter).and_then(|mut fields| fields.next()).transpose()?;
-    let is_named = operand.kind() == Kind::Document && first.is_none_or(|first| !first.name.starts_with(b"$"));
+    let is_named =
+        operand.kind() == Kind::Document && first.is_none_or(|first| !first.name.starts_with(b"$"));
     Ok(if is_named { None } else { Some(operand) })
 }

@@ -101,7 +101,9 @@ pub(super) fn substr_bytes(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 
 pub(super) fn substr_cp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     let text = text(&operands[0], "$substrCP")?;
-    let place = |operand| usize::try_from(int32(operand, "$substrCP")?).or_else(|_| fail("$substrCP takes no negative numbers"));
+    let place = |operand| {
+        usize::try_from(int32(operand, "$substrCP")?).or_else(|_| fail("$substrCP takes no negative numbers"))
+    };
     let (begin, length) = (place(&operands[1])?, place(&operands[2])?);
     let starts = (0..text.len()).filter(|at| begins(text[*at])).chain([text.len()]);
     let starts: Vec<usize> = starts.skip(begin).take(length.saturating_add(1)).collect();
@@ -167,8 +169,8 @@ pub(super) fn split(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 
 /// What counts as space: also the zero character.
 const SPACES: [char; 20] = [
-    '\0', ' ', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{a0}', '\u{1680}', '\u{2000}', '\u{2001}', '\u{2002}', '\u{2003}', '\u{2004}',
-    '\u{2005}', '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200a}',
+    '\0', ' ', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{a0}', '\u{1680}', '\u{2000}', '\u{2001}', '\u{2002}',
+    '\u{2003}', '\u{2004}', '\u{2005}', '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200a}',
 ];
 
 pub(super) fn trim(operands: Vec<Maybe<'_>>) -> Outcome<'_> {

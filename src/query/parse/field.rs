@@ -79,8 +79,10 @@ fn operator(name: &[u8], operand: RawValue<'_>, depth: usize) -> Result<Conditio
         b"$bitsAllClear" => Test::Bits(Bits::parse(Wanted::AllClear, operand)?),
         b"$bitsAnySet" => Test::Bits(Bits::parse(Wanted::AnySet, operand)?),
         b"$bitsAnyClear" => Test::Bits(Bits::parse(Wanted::AnyClear, operand)?),
-        b"$geoWithin" | b"$geoIntersects" | b"$within" | b"$near" | b"$nearSphere" | b"$geoNear" | b"$maxDistance"
-        | b"$minDistance" => return Err(FilterError::unsupported("places are not compared here")),
+        b"$geoWithin" | b"$geoIntersects" | b"$within" | b"$near" | b"$nearSphere" | b"$geoNear"
+        | b"$maxDistance" | b"$minDistance" => {
+            return Err(FilterError::unsupported("places are not compared here"));
+        }
         _ if name.starts_with(b"$_internal") => {
             return Err(FilterError::unsupported("this is for the server's own use"));
         }
@@ -103,7 +105,11 @@ fn not(operand: RawValue<'_>, depth: usize) -> Result<Condition, FilterError> {
     let condition = match operand.as_doc() {
         Some(doc) if !doc.is_empty() => operators(doc, depth + 1)?,
         _ if operand.kind() == Kind::Regex => Condition::Test(Test::Regex(Regex::of(operand)?)),
-        _ => return Err(FilterError::refused("takes operators or a regular expression; to exclude a value, use $ne")),
+        _ => {
+            return Err(FilterError::refused(
+                "takes operators or a regular expression; to exclude a value, use $ne",
+            ));
+        }
     };
     Ok(Condition::Not(Box::new(condition)))
 }

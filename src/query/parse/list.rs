@@ -20,7 +20,9 @@ pub(super) fn any_of(operand: RawValue<'_>) -> Result<Condition, FilterError> {
                 continue;
             }
             Kind::Undefined => "nothing can be compared with undefined; use null",
-            Kind::Document if are_operators(value.as_doc_or_array())? => "operators can't stand in a list; use $or",
+            Kind::Document if are_operators(value.as_doc_or_array())? => {
+                "operators can't stand in a list; use $or"
+            }
             _ => {
                 list.values.push(Constant::of(value));
                 continue;
@@ -74,7 +76,9 @@ pub(super) fn all_of(operand: RawValue<'_>, depth: usize) -> Result<Condition, F
 /// The operand of `$elemMatch`, if the value is that.
 fn element_filter(value: RawValue<'_>) -> Result<Option<RawValue<'_>>, FilterError> {
     let first = value.as_doc_or_array().iter().next().transpose()?;
-    Ok(first.filter(|first| value.kind() == Kind::Document && first.name == b"$elemMatch").map(|first| first.value))
+    Ok(first
+        .filter(|first| value.kind() == Kind::Document && first.name == b"$elemMatch")
+        .map(|first| first.value))
 }
 
 fn member(value: RawValue<'_>) -> Result<Condition, FilterError> {

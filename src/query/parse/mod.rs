@@ -83,24 +83,33 @@ impl Parser {
             b"expr" if !self.is_outermost => return Err(outermost_only()),
             b"expr" => Node::Expr(Box::new(expr::expression(operand)?)),
             // The parts of a reference to another document are fields.
-            b"ref" | b"id" | b"db" => {
-                self.field(&[b"$", operator].concat(), operand, depth)?
-            }
+            b"ref" | b"id" | b"db" => self.field(&[b"$", operator].concat(), operand, depth)?,
             b"where" | b"text" | b"sampleRate" if !self.is_outermost => return Err(outermost_only()),
             b"where" => return Err(FilterError::unsupported("JavaScript is not run here; use $expr")),
             b"text" => return Err(FilterError::unsupported("there is no text index here; use $regex")),
-            b"jsonSchema" => return Err(FilterError::unsupported("schemas are not evaluated here; use $type and $exists")),
-            b"sampleRate" => return Err(FilterError::unsupported("a sample is not the same twice; use $mod on a number")),
+            b"jsonSchema" => {
+                return Err(FilterError::unsupported(
+                    "schemas are not evaluated here; use $type and $exists",
+                ));
+            }
+            b"sampleRate" => {
+                return Err(FilterError::unsupported("a sample is not the same twice; use $mod on a number"));
+            }
             _ if operator.starts_with(b"_internal") => {
                 return Err(FilterError::unsupported("this is for the server's own use"));
             }
-            _ => return Err(FilterError::refused("there is no such operator in a field's place; a field whose name begins with `$` can't be asked for")),
+            _ => {
+                return Err(FilterError::refused(
+                    "there is no such operator in a field's place; a field whose name begins with `$` can't be asked for",
+                ));
+            }
         }))
     }
 
     fn filters(&mut self, operand: RawValue<'_>, depth: usize) -> Result<Vec<Node>, FilterError> {
         let list = operand.as_array().filter(|list| !list.is_empty());
-        let list = list.ok_or_else(|| FilterError::refused("takes a list of filters with at least one of them"))?;
+        let list =
+            list.ok_or_else(|| FilterError::refused("takes a list of filters with at least one of them"))?;
         let mut nodes = Vec::new();
         for element in list {
             let element = element?;

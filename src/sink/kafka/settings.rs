@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::event::ImageSettings;
 use crate::format::{Format, Template};
 use crate::kafka::Cluster;
 
@@ -72,6 +73,8 @@ pub struct Settings {
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     #[serde(deserialize_with = "loose")]
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// Whether topics that are missing are created. Off: a missing topic stops the connector.
     #[serde(deserialize_with = "loose")]
     pub create_topics: bool,
@@ -95,6 +98,7 @@ impl Default for Settings {
             topic: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
             expanded_events: false,
+            images: ImageSettings::default(),
             // Users of the peers are used to it: there Connect or the brokers do it.
             create_topics: true,
             partitions: BROKER_DEFAULT,

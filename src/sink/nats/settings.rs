@@ -8,6 +8,7 @@ use async_nats::ServerAddr;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
+use crate::event::ImageSettings;
 use crate::format::{Format, Template};
 use crate::secret::Secret;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub format: Format,
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
     pub expanded_events: bool,
+    /// Which images events have.
+    pub images: ImageSettings,
     /// Whether to create the stream where it is missing. A stream that exists is never changed.
     pub create_stream: bool,
     /// How many servers keep a stream that is created, 1 to 5.
@@ -70,6 +73,7 @@ impl Default for Settings {
             subject: "{prefix}.{db}.{coll}".to_owned(),
             format: Format::default(),
             expanded_events: false,
+            images: ImageSettings::default(),
             create_stream: true,
             replicas: 1,
             max_age_seconds: 0,

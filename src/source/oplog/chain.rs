@@ -69,9 +69,9 @@ impl Chain {
             bytes: bytes.clone(),
             entry: range,
             head: entry.head(),
-            commits: entry.o.is_some_and(|o| o.get("applyOps").is_none()),
+            commits: entry.fields.o.is_some_and(|o| o.get("applyOps").is_none()),
             transaction: entry.transaction(),
-            count: entry.o.and_then(counted),
+            count: entry.fields.o.and_then(counted),
             done,
             chunk_ops,
             back: Some(previous),
@@ -96,7 +96,7 @@ impl Chain {
         let entry = Entry::parse(entry)?;
         check(&entry, link)?;
         // The first predecessor that is no piece is another write of the session: the way ends before it.
-        if let Some(o) = entry.o.filter(|o| is_piece(*o)) {
+        if let Some(o) = entry.fields.o.filter(|o| is_piece(*o)) {
             self.pieces.push(link);
             self.alone = false;
             self.back = entry.previous;
@@ -110,7 +110,7 @@ impl Chain {
         let Some(link) = self.pieces.last().copied() else { return Ok(Vec::new()) };
         let entry = Entry::parse(RawDoc::new(bytes)?)?;
         check(&entry, link)?;
-        let array = entry.o.and_then(|o| o.get("applyOps")).and_then(RawValue::as_array);
+        let array = entry.fields.o.and_then(|o| o.get("applyOps")).and_then(RawValue::as_array);
         let array = array.ok_or(malformed("a part of a transaction that is no `applyOps`"))?;
         if self.count.is_none() && self.commits && self.pieces.len() == 1 && self.next == 0 {
             // A transaction that was prepared with one entry.
@@ -127,7 +127,7 @@ impl Chain {
         let bytes = self.bytes.clone();
         let entry = Entry::parse(RawDoc::new(&bytes[self.entry.clone()])?)?;
         let mut chunks = Chunks::new(&bytes, self.chunk_ops);
-        let own = entry.o.and_then(|o| o.get("applyOps")).and_then(RawValue::as_array);
+        let own = entry.fields.o.and_then(|o| o.get("applyOps")).and_then(RawValue::as_array);
         if self.commits && self.alone {
             return Ok(self.lost("the commit of a transaction that was not prepared"));
         }
@@ -151,7 +151,7 @@ impl Chain {
         let mut chunks = Chunks::new(&self.bytes, self.chunk_ops);
         let at = Position { ordinal: self.next, ..self.head.at };
         if self.done.is_none_or(|done| done < at) {
-            chunks.single(Head { at, ..self.head }, &self.entry, Some(why));
+            chunks.problem(Head { at, ..self.head }, &self.entry, why);
         }
         self.end(&mut chunks);
         chunks.finish()
@@ -202,7 +202,9 @@ impl Pieces {
     /// Keeps the entry if it is a piece.
     pub fn note(&mut self, entry: &Bytes) {
         let Ok(parsed) = RawDoc::new(entry).and_then(Entry::parse) else { return };
-        if parsed.op == b"c" && parsed.o.is_some_and(|o| o.get("applyOps").is_some() && is_piece(o)) {
+        if parsed.fields.op == b"c"
+            && parsed.fields.o.is_some_and(|o| o.get("applyOps").is_some() && is_piece(o))
+        {
             self.0.insert(parsed.at.timestamp(), entry.clone());
         }
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::entry::Head;
+use super::fields::{Fields, Layout};
 use crate::bson::{Malformed, RawDoc};
 use crate::event::{Mark, Position, Txn};
 use crate::source::{Chunk, Op};
@@ -38,9 +39,14 @@ impl<'b> Chunks<'b> {
     }
 
     /// Adds an entry that is one operation.
-    pub(super) fn single(&mut self, head: Head, range: &Range<usize>, problem: Option<&'static str>) {
-        let Head { at, term, wall_ms } = head;
-        self.push(Op { at, term, wall_ms, doc: range32(range), txn: None, piece: None, problem }, None);
+    pub(super) fn single(&mut self, head: Head, range: &Range<usize>, fields: &Fields<'_>) {
+        let layout = Some(Layout::of(fields, self.bytes));
+        self.push(Op { layout, ..head.op(range) }, None);
+    }
+
+    /// Adds an entry that can't be understood as a whole.
+    pub(super) fn problem(&mut self, head: Head, range: &Range<usize>, problem: &'static str) {
+        self.push(Op { problem: Some(problem), ..head.op(range) }, None);
     }
 
     /// Adds the elements of an `applyOps` but those up to `done`; says how many there are.
@@ -61,16 +67,21 @@ impl<'b> Chunks<'b> {
             }
             let problem =
                 element.value.as_doc().is_none().then_some("an element of `applyOps` that is not a document");
-            let doc = range32(&within(self.bytes, element.value.as_bytes()));
-            let Head { term, wall_ms, .. } = head;
-            self.push(Op { at, term, wall_ms, doc, txn: None, piece, problem }, elements.txn);
+            let range = within(self.bytes, element.value.as_bytes());
+            self.push(Op { at, piece, problem, ..head.op(&range) }, elements.txn);
         }
         Ok(count)
     }
 
     fn push(&mut self, mut op: Op, txn: Option<Txn>) {
         let mark = Mark::Tail { at: op.at, term: op.term };
-        let chunk = self.open.get_or_insert_with(|| Chunk { bytes: self.bytes.clone(), ..Chunk::idle(mark) });
+        // As many as in the chunk before, as a rule.
+        let room = self.closed.last().map_or(0, |chunk| chunk.ops.len() + 8);
+        let chunk = self.open.get_or_insert_with(|| Chunk {
+            bytes: self.bytes.clone(),
+            ops: Vec::with_capacity(room),
+            ..Chunk::idle(mark)
+        });
         if let Some(txn) = txn {
             if chunk.txns.last() != Some(&txn) {
                 chunk.txns.push(txn);
@@ -116,7 +127,7 @@ pub(super) fn within(whole: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 /// Replies are far below 4 GiB: the server's messages end at 48 MB.
-fn range32(range: &Range<usize>) -> Range<u32> {
+pub(super) fn range32(range: &Range<usize>) -> Range<u32> {
     let bound = |offset| u32::try_from(offset).expect("a reply is smaller than 4 GiB");
     bound(range.start)..bound(range.end)
 }

@@ -109,13 +109,13 @@ fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
     if entry.version.is_some_and(|version| version != 2) {
         return Kind::Problem("an oplog entry of an unknown version");
     }
-    if entry.op == b"n" {
+    if entry.fields.op == b"n" {
         return Kind::Nothing;
     }
-    if entry.op != b"c" {
+    if entry.fields.op != b"c" {
         return Kind::Single;
     }
-    let Some(o) = entry.o else { return Kind::Problem("a command without `o`") };
+    let Some(o) = entry.fields.o else { return Kind::Problem("a command without `o`") };
     if o.get("abortTransaction").is_some() {
         return Kind::Nothing;
     }
@@ -162,8 +162,8 @@ fn add(
             let last = Position { ordinal: count.saturating_sub(1), ..entry.at };
             return Ok(done.map_or(last, |done| last.max(done)));
         }
-        Kind::Single if done.is_none() => chunks.single(entry.head(), range, None),
-        Kind::Problem(problem) if done.is_none() => chunks.single(entry.head(), range, Some(*problem)),
+        Kind::Single if done.is_none() => chunks.single(entry.head(), range, &entry.fields),
+        Kind::Problem(problem) if done.is_none() => chunks.problem(entry.head(), range, problem),
         Kind::Single | Kind::Problem(_) | Kind::Nothing | Kind::Chain { .. } => {}
     }
     Ok(done.unwrap_or(entry.at))

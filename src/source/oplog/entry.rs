@@ -1,7 +1,12 @@
 //! One entry of the oplog, its fields found in one walk.
 
+use std::ops::Range;
+
+use super::chunks::range32;
+use super::fields::Fields;
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{Position, Txn};
+use crate::source::Op;
 
 /// The fields of an entry that decide what becomes of it. Unknown fields are ignored, the order does not matter.
 #[derive(Debug, Default)]
@@ -11,8 +16,8 @@ pub(super) struct Entry<'a> {
     pub(super) wall_ms: Option<i64>,
     /// 0, which no server ever wrote, if it is not a whole number.
     pub(super) version: Option<i64>,
-    pub(super) op: &'a [u8],
-    pub(super) o: Option<RawDoc<'a>>,
+    /// What it says of its operation.
+    pub(super) fields: Fields<'a>,
     pub(super) session: Option<RawDoc<'a>>,
     pub(super) txn_number: Option<i64>,
     /// The previous entry of the same session and transaction number; none if absent or null.
@@ -28,13 +33,14 @@ impl<'a> Entry<'a> {
         for element in doc {
             let element = element?;
             let value = element.value;
+            if entry.fields.take(element) {
+                continue;
+            }
             match element.name {
-                b"ts" => timestamp = value.as_timestamp(),
-                b"t" => entry.term = value.as_i64(),
-                b"v" => entry.version = value.as_i64().or(Some(0)),
-                b"op" => entry.op = value.as_str_bytes().unwrap_or_default(),
+                [b't', b's'] => timestamp = value.as_timestamp(),
+                [b't'] => entry.term = value.as_i64(),
+                [b'v'] => entry.version = value.as_i64().or(Some(0)),
                 b"wall" => entry.wall_ms = value.as_date_ms(),
-                b"o" => entry.o = value.as_doc(),
                 b"lsid" => entry.session = value.as_doc(),
                 b"txnNumber" => entry.txn_number = value.as_i64(),
                 b"prevOpTime" => entry.previous = previous(value),
@@ -78,6 +84,15 @@ pub(super) struct Head {
     pub(super) at: Position,
     pub(super) term: Option<i64>,
     pub(super) wall_ms: Option<i64>,
+}
+
+impl Head {
+    /// The operation that lies there.
+    pub(super) fn op(self, range: &Range<usize>) -> Op {
+        let Self { at, term, wall_ms } = self;
+        let doc = range32(range);
+        Op { at, term, wall_ms, doc, layout: None, txn: None, piece: None, problem: None }
+    }
 }
 
 /// Names an entry: its timestamp, and the term in which it was written.

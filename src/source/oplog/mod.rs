@@ -4,8 +4,9 @@ mod chain;
 mod chunks;
 pub mod cut;
 mod entry;
+mod fields;
 mod pieces;
-mod reply;
+pub(in crate::source) mod reply;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod verify;
 pub use chain::{Chain, Pieces, Wanted};
 pub use cut::{Cut, Cutter};
 pub use entry::OpTime;
+pub use fields::Layout;
 pub use tail::{OplogSource, TailSettings};
 pub use translate::{Fault, FaultKind, translate, unencodable};
 #[cfg(feature = "connector")]

@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Position;
 
 /// One reply of the server.
-pub(super) struct Reply {
-    pub(super) bytes: Bytes,
+pub(in crate::source) struct Reply {
+    pub(in crate::source) bytes: Bytes,
 }
 
 struct Owned(RawBatch);
@@ -25,12 +25,12 @@ impl AsRef<[u8]> for Owned {
 
 impl Reply {
     /// The reply in the driver's own buffer.
-    pub(super) fn of(batch: RawBatch) -> Self {
+    pub(in crate::source) fn of(batch: RawBatch) -> Self {
         Self { bytes: Bytes::from_owner(Owned(batch)) }
     }
 
     /// Where its entries lie.
-    pub(super) fn entries(&self) -> Result<Vec<Range<usize>>, Error> {
+    pub(in crate::source) fn entries(&self) -> Result<Vec<Range<usize>>, Error> {
         let cursor = self
             .cursor()
             .ok_or_else(|| damaged(Malformed { what: "a reply without `cursor`", offset: 0 }))?;
@@ -45,7 +45,7 @@ impl Reply {
     }
 
     /// How far the server has looked: `{ts}`, or on 4.4 `{$recordId}`, which holds the same.
-    pub(super) fn passed(&self) -> Option<Position> {
+    pub(in crate::source) fn passed(&self) -> Option<Position> {
         let token = self.cursor()?.get("postBatchResumeToken")?.as_doc()?;
         let (t, i) = match (token.get("ts"), token.get("$recordId")) {
             (Some(ts), _) => ts.as_timestamp()?,

@@ -79,7 +79,7 @@ impl History {
 }
 
 /// With this write, everything before it is majority-committed.
-async fn commit_everything(client: &Client) {
+pub(crate) async fn commit_everything(client: &Client) {
     let fence = client.database("fence").collection::<Document>("fence");
     let majority = WriteConcern::builder().w(Acknowledgment::Majority).build();
     fence.insert_one(doc! {}).write_concern(majority).await.unwrap();

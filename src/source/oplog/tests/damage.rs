@@ -104,13 +104,13 @@ fn fields_of_an_entry_come_in_any_order_and_unknown_ones_are_ignored() {
     let bytes = parse(text).unwrap();
     let entry = Entry::parse(RawDoc::new(&bytes).unwrap()).unwrap();
     assert_eq!(
-        (entry.at.timestamp(), entry.term, entry.wall_ms, entry.op),
+        (entry.at.timestamp(), entry.term, entry.wall_ms, entry.fields.op),
         ((5, 6), Some(4), Some(8), &b"i"[..])
     );
     assert_eq!(entry.previous.map(|link| (link.at.timestamp(), link.term)), Some(((2, 3), Some(1))));
     assert!(
         entry.multi_op_type == Some(1)
-            && entry.o.is_some()
+            && entry.fields.o.is_some()
             && entry.version.is_none()
             && entry.session.is_none()
     );

@@ -4,7 +4,7 @@ use super::phrase::{meaning, meanings, namespaces, phrases};
 use super::{cut, entry};
 use crate::bson::extjson::parse;
 use crate::bson::{Malformed, RawDoc};
-use crate::event::{Change, ChangeEvent, Delta, Key, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Delta, Images, Key, Namespace, Position};
 use crate::source::Namespaces;
 use crate::source::oplog::{Cutter, FaultKind, translate, unencodable};
 
@@ -120,6 +120,7 @@ fn a_diff_of_another_grammar_is_unknown_and_a_damaged_one_unreadable() {
                 key: Key::Document(RawDoc::new(&key).unwrap()),
                 delta: Delta::Diff(RawDoc::new(diff).unwrap()),
             },
+            images: Images::default(),
             txn: None,
             source: "",
         };

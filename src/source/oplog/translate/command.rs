@@ -1,11 +1,11 @@
 //! Commands: what changes a collection or a database as a whole.
 
 use super::fault::Why;
-use super::fields::Fields;
 use super::{Meaning, unknown};
 use crate::bson::{Element, RawDoc, RawValue};
 use crate::event::{Change, Command, Namespace};
 use crate::source::Namespaces;
+use crate::source::oplog::fields::Fields;
 
 /// The commands, by the field that names them, with the change stream's word for the event.
 const PUBLISHED: [(&str, &str); 14] = [

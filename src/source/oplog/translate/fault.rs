@@ -45,14 +45,14 @@ fn of(ns: &str) -> String {
 
 /// Why something can't become an event.
 #[derive(Debug)]
-pub(super) struct Why {
+pub(in crate::source::oplog) struct Why {
     kind: FaultKind,
     what: Cow<'static, str>,
 }
 
 impl Why {
     /// Damaged bytes.
-    pub(super) fn unreadable(what: &'static str) -> Self {
+    pub(in crate::source::oplog) fn unreadable(what: &'static str) -> Self {
         Self { kind: FaultKind::Unreadable, what: Cow::Borrowed(what) }
     }
 

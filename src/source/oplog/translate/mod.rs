@@ -1,22 +1,20 @@
 //! What one operation means: from its document to a change event. Pure, and never panics, whatever the bytes.
 //!
-//! - `fields`: the operation's fields, and the namespace;
 //! - `update`: the three forms of an update;
 //! - `command` and `view`: what becomes an event that concerns no document;
 //! - `fault`: what can't become an event, and why.
 
 mod command;
 mod fault;
-mod fields;
 mod update;
 mod view;
 
+use super::fields::Fields;
 use crate::bson::RawDoc;
-use crate::event::{Change, ChangeEvent, Key, Namespace};
+use crate::event::{Change, ChangeEvent, Images, Key, Namespace};
 use crate::source::{Chunk, Namespaces, Op};
 
-use fault::Why;
-use fields::Fields;
+pub(in crate::source::oplog) use fault::Why;
 
 pub use fault::{Fault, FaultKind, unencodable};
 
@@ -30,8 +28,7 @@ pub fn translate<'a>(
     namespaces: &Namespaces,
     source: &'a str,
 ) -> Result<Option<ChangeEvent<'a>>, Fault> {
-    let bytes = chunk.document(op);
-    let fields = RawDoc::new(bytes).and_then(Fields::parse);
+    let fields = Fields::of(chunk, op);
     let meaning = match (op.problem, &fields) {
         (Some(problem), _) => Err(Why::from(problem)),
         (None, Err(error)) => Err(Why::from(*error)),
@@ -46,6 +43,7 @@ pub fn translate<'a>(
         ns,
         collection_id: fields.ui,
         change,
+        images: Images::default(),
         txn: op.txn.and_then(|index| chunk.txns.get(index as usize).copied()),
         source,
     }))
@@ -94,10 +92,9 @@ fn document<'a>(fields: &Fields<'a>, ns: Namespace<'a>, namespaces: &Namespaces)
 
 /// Servers before 5.3 log no key with an insert.
 fn insert_key<'a>(fields: &Fields<'a>, o: RawDoc<'a>) -> Result<Key<'a>, Why> {
-    match (fields.o2, o.get("_id")) {
-        (Some(key), _) => Ok(Key::Document(key)),
-        (None, Some(id)) => Ok(Key::Id(id)),
-        (None, None) => Err(Why::from("an insert of a document without _id")),
+    match fields.o2 {
+        Some(key) => Ok(Key::Document(key)),
+        None => o.get("_id").map(Key::Id).ok_or(Why::from("an insert of a document without _id")),
     }
 }
 

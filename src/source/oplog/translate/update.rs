@@ -1,9 +1,9 @@
 //! The forms of an update.
 
 use super::fault::Why;
-use super::fields::Fields;
 use crate::bson::{RawDoc, RawValue};
 use crate::event::{Change, Delta, Key};
+use crate::source::oplog::fields::Fields;
 
 /// The order of these tests matters: a document may have fields of its own named `$v` and `diff`, but then it has an `_id` too.
 pub(super) fn meaning<'a>(fields: &Fields<'a>, o: RawDoc<'a>) -> Result<Change<'a>, Why> {

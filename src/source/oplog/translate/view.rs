@@ -2,10 +2,10 @@
 
 use super::Meaning;
 use super::fault::Why;
-use super::fields::Fields;
 use crate::bson::{RawDoc, RawValue};
 use crate::event::{Change, CollectionType, Command, Namespace};
 use crate::source::Namespaces;
+use crate::source::oplog::fields::Fields;
 
 /// The collection that holds the views of a database. What happens to it itself says nothing to a consumer.
 pub(super) const COLLECTION: &str = "system.views";
