@@ -69,6 +69,8 @@ pub mod query;
 
 #[cfg(feature = "mongodb")]
 pub mod observer;
+#[cfg(feature = "reactive")]
+pub mod reactive;
 #[cfg(feature = "tokio")]
 pub mod retry;
 

@@ -64,6 +64,6 @@ impl<H> Observing<H> {
     async fn until(&self, there: impl Fn(&Progress) -> bool) -> Result<(), Error> {
         let mut progress = self.progress.clone();
         let waited = progress.wait_for(|progress| there(progress)).await.map(|_| ());
-        waited.map_err(|_| Error::new(ErrorKind::Handler, "the observer has ended"))
+        waited.map_err(|_| Error::new(ErrorKind::Ended, "the observer has ended"))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::vec;
 
 use bson::{Bson, Timestamp};
 
@@ -97,13 +98,13 @@ pub struct ByIndex<'a, T> {
 
 impl<'a, T> ByIndex<'a, T> {
     /// Those with that value.
-    pub fn eq(&self, value: impl Into<Bson>) -> impl Iterator<Item = &'a Doc<T>> + use<'a, T> {
+    pub fn eq(&self, value: impl Into<Bson>) -> vec::IntoIter<&'a Doc<T>> {
         let value: Bson = value.into();
         self.range(value.clone()..=value)
     }
 
     /// Those with a value within that range, in order. An array's document comes once for each of its elements there.
-    pub fn range<V: Into<Bson> + Clone>(&self, range: impl RangeBounds<V>) -> impl Iterator<Item = &'a Doc<T>> + use<'a, T, V> {
+    pub fn range<V: Into<Bson> + Clone>(&self, range: impl RangeBounds<V>) -> vec::IntoIter<&'a Doc<T>> {
         let key = |value: &V| key_of_bson(&value.clone().into());
         let from = match range.start_bound() {
             Bound::Unbounded => Some(None),
@@ -115,20 +116,21 @@ impl<'a, T> ByIndex<'a, T> {
             Bound::Included(value) => key(value).map(|key| Some(behind(&key))),
             Bound::Excluded(value) => key(value).map(Some),
         };
-        let (state, index) = (self.state, self.index);
-        let bounds = from.zip(to).filter(|(from, to)| match (from, to) {
+        let is_one = |from: &Option<Key>, to: &Option<Key>| match (from, to) {
             (Some(from), Some(to)) => from <= to,
             _ => true,
-        });
-        bounds.into_iter().flat_map(move |(from, to)| {
-            let from = from.as_ref().map_or(Bound::Unbounded, Bound::Included);
-            let to = to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            state.range(index, from, to).map(|(_, doc)| doc).collect::<Vec<_>>()
-        })
+        };
+        let Some((from, to)) = from.zip(to).filter(|(from, to)| is_one(from, to)) else {
+            return Vec::new().into_iter();
+        };
+        let from = from.as_ref().map_or(Bound::Unbounded, Bound::Included);
+        let to = to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let found: Vec<_> = self.state.range(self.index, from, to).collect();
+        found.into_iter()
     }
 
     /// All, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &'a Doc<T>> + use<'a, T> {
+    pub fn iter(&self) -> vec::IntoIter<&'a Doc<T>> {
         self.range::<Bson>(..)
     }
 }

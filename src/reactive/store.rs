@@ -47,6 +47,11 @@ impl<T> State<T> {
         Self { docs: OrdMap::new(), indexes, specs, at: Position::default(), sequence: 0 }
     }
 
+    /// The same collection without documents.
+    pub(super) fn emptied(&self) -> Self {
+        Self { at: self.at, sequence: self.sequence, ..Self::new(Arc::clone(&self.specs)) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.docs.len()
     }
@@ -66,8 +71,8 @@ impl<T> State<T> {
     }
 
     /// The documents of an index whose entries lie within these bounds, in order.
-    pub(super) fn range(&self, index: usize, from: Bound<&Key>, to: Bound<&Key>) -> impl Iterator<Item = (&Key, &Doc<T>)> {
-        self.indexes[index].range::<_, Key>((from, to))
+    pub(super) fn range(&self, index: usize, from: Bound<&Key>, to: Bound<&Key>) -> impl Iterator<Item = &Doc<T>> {
+        self.indexes[index].range::<_, Key>((from, to)).map(|(_, doc)| doc)
     }
 }
 

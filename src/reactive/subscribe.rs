@@ -59,6 +59,11 @@ impl<T> Changes<T> {
         }
     }
 
+    /// Whether nothing is waiting to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     fn anew(&mut self) -> Snapshot<T> {
         let snapshot = self.published.snapshot();
         self.seen = snapshot.sequence();

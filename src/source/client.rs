@@ -138,7 +138,7 @@ fn direct_options(options: &ClientOptions, address: ServerAddress, timeout: Dura
 }
 
 /// The read preference of the URI, which the driver does not apply to commands by itself.
-pub(super) fn selection(client: &Client) -> Option<SelectionCriteria> {
+pub(crate) fn selection(client: &Client) -> Option<SelectionCriteria> {
     client.selection_criteria().cloned()
 }
 
@@ -276,7 +276,7 @@ async fn server_version(client: &Client) -> Option<String> {
 }
 
 /// What is majority-committed now, on the member that answers. Not the newest entry: there may still be holes before it.
-pub(super) async fn majority_point(client: &Client) -> Result<Mark, Error> {
+pub(crate) async fn majority_point(client: &Client) -> Result<Mark, Error> {
     let hello = hello(client).await.map_err(|error| fault(&error, "reading the majority point"))?;
     let optime = hello.get_document("lastWrite").and_then(|last| last.get_document("majorityOpTime"));
     let found =
@@ -366,7 +366,7 @@ pub async fn window(deployment: &Deployment) -> Result<Window, Error> {
 }
 
 /// What an error of the driver means for us. `doing` says what failed.
-pub(super) fn fault(error: &DriverError, doing: &str) -> Error {
+pub(crate) fn fault(error: &DriverError, doing: &str) -> Error {
     let kind = match error.kind.as_ref() {
         DriverKind::Authentication { .. } => {
             return Error::mongodb(ErrorKind::Unauthorized, "MongoDB: login failed", error);

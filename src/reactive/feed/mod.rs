@@ -17,8 +17,12 @@ pub(super) trait Feed: Send {
     /// Begins anew: with a full copy.
     fn reload(&mut self);
 
-    /// Reads documents that the collection does not hold. `at` is the entry behind whose effects they are wanted.
-    fn look_up<'a>(&'a mut self, wanted: &'a [Wanted]) -> BoxFuture<'a, Result<Vec<Looked>, Error>>;
+    /// Reads documents of the collection with that UUID, in the order in which they are wanted.
+    fn look_up<'a>(
+        &'a mut self,
+        wanted: &'a [Wanted],
+        collection: Option<[u8; 16]>,
+    ) -> BoxFuture<'a, Result<Vec<Looked>, Error>>;
 }
 
 /// What a feed gives.
@@ -41,6 +45,8 @@ pub(super) trait Changes: Send + Sync {
     fn end(&self) -> Position;
     /// Whether that is the end of a transaction.
     fn ends_unit(&self) -> bool;
+    /// When the newest of them was made, by its server's clock, in milliseconds since 1970.
+    fn wall_ms(&self) -> Option<i64>;
 }
 
 /// Whether to go on.
@@ -55,7 +61,9 @@ pub(super) enum Go {
 pub(super) struct Wanted {
     /// A document with only its `_id`.
     pub(super) id: Vec<u8>,
-    /// Behind the effects of the entry at this time.
+    /// The change that can't be decided without it.
+    pub(super) since: (u32, u32),
+    /// The document is wanted as it was behind the effects of the entry at this time.
     pub(super) at: (u32, u32),
 }
 
