@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::bson::extjson::{Mode, parse, write_doc};
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Delta, DeltaVisitor, Mark};
+use crate::event::{self, Delta, DeltaVisitor, Mark, Strictness};
 use crate::format::{Addressing, Encoder, Json, RecordWriter, Route};
 use crate::source::oplog::{Cut, Cutter, Pieces, translate};
 use crate::source::{Chunk, Namespaces};
@@ -80,6 +80,30 @@ pub fn delta(data: &[u8]) {
     let modifiers = Delta::Modifiers { set: Some(doc), unset: Some(doc) };
     for delta in [Delta::Diff(doc), modifiers] {
         let _ = delta.visit(&mut Vec::new(), &mut Values(Vec::new()));
+    }
+}
+
+/// A document, and behind it `o` of an update: applied in every way. Strictly applied, it is what it is leniently, or an error; an error leaves
+/// nothing behind.
+pub fn apply(data: &[u8]) {
+    let mut documents = documents(data);
+    let (Some(before), Some(o)) = (documents.next(), documents.next()) else { return };
+    let part = |name| o.get(name).and_then(RawValue::as_doc);
+    let modifiers = Delta::Modifiers { set: part("$set"), unset: part("$unset") };
+    for delta in [part("diff").map(Delta::Diff), Some(modifiers)].into_iter().flatten() {
+        let [strict, lenient] = [Strictness::Strict, Strictness::Lenient].map(|mode| {
+            let mut out = b"before".to_vec();
+            let applied = event::apply(before, &delta, mode, &mut out);
+            assert!(
+                out.starts_with(b"before") && (applied.is_ok() || out.len() == 6),
+                "half a document is left behind"
+            );
+            applied.map(|()| out)
+        });
+        assert!(strict.is_err() || strict == lenient, "strict is lenient, or an error");
+        if let Ok(after) = lenient {
+            RawDoc::new(&after[6..]).expect("a document");
+        }
     }
 }
 

@@ -170,6 +170,7 @@ mod tests {
             ends_unit: true,
             wall_ms: Some(0),
             counts,
+            source: "rs0".into(),
             hold: None,
         }
     }

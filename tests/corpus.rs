@@ -81,3 +81,8 @@ fn entries_are_cut_translated_and_encoded_whatever_the_bytes() {
 fn deltas_are_read_whatever_the_bytes() {
     run("delta", fuzzing::delta);
 }
+
+#[test]
+fn deltas_are_applied_whatever_the_bytes() {
+    run("apply", fuzzing::apply);
+}

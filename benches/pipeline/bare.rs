@@ -1,5 +1,6 @@
 //! What the connector is made of, without the connector: a raw cursor, a producer, and the one piped into the other.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -35,6 +36,10 @@ const HEADER: &str = "v1 1795393406-0000000001-0000000000 1 rs0/6b0574e82148b861
 pub(crate) fn run(role: &str) {
     let variable = |name: &str| std::env::var(format!("BENCH_{name}")).unwrap();
     let count = variable("COUNT").parse().unwrap();
+    let out = async || {
+        let partitions = variable("PARTITIONS").parse().unwrap();
+        Out::new(&variable("KAFKA"), &variable("TOPIC"), partitions).await
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let began = Instant::now();
     runtime.block_on(async {
@@ -43,15 +48,15 @@ pub(crate) fn run(role: &str) {
                 cursor(&variable("MONGO"), &variable("START"), count, |_| {}).await;
             }
             "Producer" => {
-                let out = Out::new(&variable("KAFKA"), &variable("TOPIC")).await;
+                let out = out().await;
                 let record = vec![b'x'; 1400];
                 for _ in 0..count {
                     out.send(&record);
                 }
                 out.flush();
             }
-            "Pipe" => {
-                let out = Out::new(&variable("KAFKA"), &variable("TOPIC")).await;
+            "Pipe" | "Pipe12" => {
+                let out = out().await;
                 cursor(&variable("MONGO"), &variable("START"), count, |entry| out.send(entry)).await;
                 out.flush();
             }
@@ -95,6 +100,8 @@ async fn cursor(uri: &str, start: &str, count: u64, mut each: impl FnMut(&[u8]))
 struct Out {
     producer: ThreadedProducer<Acks>,
     topic: String,
+    partitions: i32,
+    sent: Cell<i32>,
     under_way: Arc<AtomicU64>,
 }
 
@@ -112,19 +119,19 @@ impl ProducerContext for Acks {
 }
 
 impl Out {
-    async fn new(bootstrap: &str, topic: &str) -> Self {
+    async fn new(bootstrap: &str, topic: &str, partitions: i32) -> Self {
         use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
         let under_way = Arc::new(AtomicU64::new(0));
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap);
         let admin: AdminClient<_> = config.create().unwrap();
-        let topics = [NewTopic::new(topic, 1, TopicReplication::Fixed(1))];
+        let topics = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
         admin.create_topics(&topics, &AdminOptions::new()).await.unwrap();
         for (key, value) in SETTINGS {
             config.set(key, value);
         }
         let producer = config.create_with_context(Acks(Arc::clone(&under_way))).unwrap();
-        Self { producer, topic: topic.to_owned(), under_way }
+        Self { producer, topic: topic.to_owned(), partitions, sent: Cell::new(0), under_way }
     }
 
     fn send(&self, entry: &[u8]) {
@@ -132,11 +139,13 @@ impl Out {
             // Not a busy wait: the broker needs the processors, too.
             std::thread::park_timeout(Duration::from_millis(1));
         }
+        // Keys spread as evenly.
+        let next = self.sent.replace((self.sent.get() + 1) % self.partitions);
         self.under_way.fetch_add(entry.len() as u64, Ordering::Relaxed);
         let headers =
             OwnedHeaders::new_with_capacity(1).insert(Header { key: "position", value: Some(HEADER) });
         let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.topic, entry.len())
-            .partition(0)
+            .partition(next)
             .key(&entry[..16])
             .headers(headers)
             .payload(entry);

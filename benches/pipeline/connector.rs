@@ -51,10 +51,8 @@ pub(crate) async fn measure(place: &Place, variant: Variant, round: u64) -> Meas
 
 fn settings(place: &Place, variant: Variant, round: u64, port: u16) -> String {
     let sink = match variant {
-        Variant::ToKafka => format!(
-            "type = \"kafka\"\nbootstrap_servers = \"{}\"\nprefix = \"bench{round}\"\npartitions = 1\nreplication_factor = 1",
-            place.kafka
-        ),
+        Variant::ToKafka | Variant::ToKafka12 => to_kafka(place, variant, round, "at_least_once"),
+        Variant::OnceToKafka | Variant::OnceToKafka12 => to_kafka(place, variant, round, "exactly_once"),
         Variant::ToNats => format!(
             "type = \"nats\"\nservers = \"{}\"\nprefix = \"bench{round}\"\nstream = \"BENCH{round}\"",
             place.nats
@@ -64,6 +62,15 @@ fn settings(place: &Place, variant: Variant, round: u64, port: u16) -> String {
     format!(
         "[mongodb]\nuri = \"{}\"\n[source]\nstart = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[sinks.bench]\n{sink}\n",
         place.mongo, place.start
+    )
+}
+
+fn to_kafka(place: &Place, variant: Variant, round: u64, delivery: &str) -> String {
+    format!(
+        "type = \"kafka\"\nbootstrap_servers = \"{}\"\nprefix = \"bench-{variant:?}-{round}\"\npartitions = {}\n\
+         replication_factor = 1\ndelivery = \"{delivery}\"",
+        place.kafka,
+        variant.partitions()
     )
 }
 

@@ -1,6 +1,6 @@
 //! A backlog, drained: the connector beside what it is made of, in one run, the variants in turn.
 //!
-//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3), `BENCH_ONLY` (some variants' names). Every variant is a process of its own, so
+//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3), `BENCH_ONLY` (some variants' names, by commas). Every variant is a process of its own, so
 //! that its memory can be told. On a shared machine the ratios say more than the rates.
 #![allow(clippy::unwrap_used)]
 
@@ -24,16 +24,41 @@ enum Variant {
     Producer,
     /// The cursor's entries straight into that producer: what any connector to Kafka has to do.
     Pipe,
+    /// The same, into twelve partitions.
+    Pipe12,
     /// The connector, with the null device as standard output.
     ToNull,
     /// The connector to Kafka.
     ToKafka,
+    /// The same, into twelve partitions.
+    ToKafka12,
+    /// The connector to Kafka, exactly once.
+    OnceToKafka,
+    /// The same, into twelve partitions.
+    OnceToKafka12,
     /// The connector to NATS.
     ToNats,
 }
 
-const VARIANTS: [Variant; 6] =
-    [Variant::Cursor, Variant::Producer, Variant::Pipe, Variant::ToNull, Variant::ToKafka, Variant::ToNats];
+impl Variant {
+    /// Of the topic in Kafka.
+    fn partitions(self) -> i32 {
+        if matches!(self, Self::Pipe12 | Self::ToKafka12 | Self::OnceToKafka12) { 12 } else { 1 }
+    }
+}
+
+const VARIANTS: [Variant; 10] = [
+    Variant::Cursor,
+    Variant::Producer,
+    Variant::Pipe,
+    Variant::Pipe12,
+    Variant::ToNull,
+    Variant::ToKafka,
+    Variant::ToKafka12,
+    Variant::OnceToKafka,
+    Variant::OnceToKafka12,
+    Variant::ToNats,
+];
 
 fn main() {
     // A variant's process: the same program, told so by the environment.
@@ -54,7 +79,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Whether `BENCH_ONLY`, if there is one, names it.
 fn wanted(variant: Variant) -> bool {
-    std::env::var("BENCH_ONLY").map_or(true, |only| only.contains(&format!("{variant:?}")))
+    let name = format!("{variant:?}");
+    std::env::var("BENCH_ONLY").map_or(true, |only| only.split(',').any(|only| only.trim() == name))
 }
 
 async fn bench() {
@@ -101,10 +127,10 @@ struct Place {
 impl Place {
     async fn measure(&self, variant: Variant, round: u64) -> Measure {
         match variant {
-            Variant::ToNull | Variant::ToKafka | Variant::ToNats => {
-                connector::measure(self, variant, round).await
+            Variant::Cursor | Variant::Producer | Variant::Pipe | Variant::Pipe12 => {
+                self.bare(variant, round)
             }
-            Variant::Cursor | Variant::Producer | Variant::Pipe => self.bare(variant, round),
+            _ => connector::measure(self, variant, round).await,
         }
     }
 
@@ -114,6 +140,7 @@ impl Place {
             .env("BENCH_MONGO", &self.mongo)
             .env("BENCH_KAFKA", &self.kafka)
             .env("BENCH_START", &self.start)
+            .env("BENCH_PARTITIONS", variant.partitions().to_string())
             .env("BENCH_COUNT", self.events.to_string())
             .env("BENCH_TOPIC", format!("bare.{variant:?}.{round}"))
             .stderr(Stdio::inherit())

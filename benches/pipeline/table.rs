@@ -82,6 +82,10 @@ impl Table {
             (Variant::Pipe, "bare pipe: that cursor into that producer"),
             (Variant::ToNull, "mongo-observer to standard output (null)"),
             (Variant::ToKafka, "mongo-observer to Kafka"),
+            (Variant::OnceToKafka, "mongo-observer to Kafka, exactly once"),
+            (Variant::Pipe12, "bare pipe into 12 partitions"),
+            (Variant::ToKafka12, "mongo-observer to Kafka, 12 partitions"),
+            (Variant::OnceToKafka12, "the same, exactly once"),
             (Variant::ToNats, "mongo-observer to NATS"),
         ] {
             let rates = self.of(variant, |measure| events / measure.seconds);
@@ -99,9 +103,12 @@ impl Table {
         for (name, variant, base) in [
             ("Kafka : bare pipe", Variant::ToKafka, Variant::Pipe),
             ("Kafka : bare producer", Variant::ToKafka, Variant::Producer),
+            ("once  : at least once", Variant::OnceToKafka, Variant::ToKafka),
+            ("Kafka : bare pipe, 12", Variant::ToKafka12, Variant::Pipe12),
+            ("once  : at least once, 12", Variant::OnceToKafka12, Variant::ToKafka12),
             ("null  : bare cursor", Variant::ToNull, Variant::Cursor),
         ] {
-            let _ = writeln!(text, "ratio {name:<24} {:.2}", self.ratio(variant, base));
+            let _ = writeln!(text, "ratio {name:<26} {:.2}", self.ratio(variant, base));
         }
         text
     }

@@ -19,6 +19,14 @@ pub struct Missing {
     _never: Infallible,
 }
 
+impl Missing {
+    /// As all sinks with a choice have it.
+    #[allow(clippy::unused_self, reason = "stands in for settings")]
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        false
+    }
+}
+
 impl<'de> Deserialize<'de> for Missing {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         let what = "this program was built without that type of sink: build it with the feature of that name";

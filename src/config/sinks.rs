@@ -52,6 +52,14 @@ impl Sink {
         }
     }
 
+    /// Whether its checkpoint can be kept nowhere else.
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        match self {
+            Self::Kafka(settings) => settings.keeps_its_checkpoint(),
+            Self::Nats(_) | Self::Stdout(_) | Self::File(_) => false,
+        }
+    }
+
     /// Which images its events have.
     #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
     pub fn images(&self) -> ImageSettings {

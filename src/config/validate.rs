@@ -56,6 +56,7 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
         );
     }
     formats(config)?;
+    deliveries(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let Sink::File(file) = sink else { continue };
@@ -90,6 +91,20 @@ fn formats(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// What is delivered exactly once is so together with its checkpoint.
+fn deliveries(config: &Config) -> Result<(), Wrong> {
+    let elsewhere = config.checkpoint.store != Store::Sink;
+    match config.sinks.iter().find(|(_, sink)| elsewhere && sink.keeps_its_checkpoint()) {
+        Some((name, _)) => wrong(
+            format!("sinks.{name}.delivery"),
+            format!(
+                "`sinks.{name}.delivery` is \"exactly_once\", whose checkpoint is written with the events: set checkpoint.store to \"sink\""
+            ),
+        ),
+        None => Ok(()),
+    }
 }
 
 fn pipeline(config: &Config) -> Result<(), Wrong> {

@@ -35,6 +35,13 @@ impl Cluster {
         Self { config }
     }
 
+    /// The same cluster, for clients with one more property.
+    pub(crate) fn with(&self, key: &str, value: &str) -> Self {
+        let mut config = self.config.clone();
+        config.set(key, value);
+        Self { config }
+    }
+
     /// The servers that the user named.
     pub(crate) fn servers(&self) -> &str {
         self.config.get("bootstrap.servers").unwrap_or_default()

@@ -134,9 +134,14 @@ pub(crate) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
             (Refused, "grant this user WRITE and DESCRIBE on the topic, and CREATE where create_topics is on")
         }
         Code::ClusterAuthorizationFailed => (Refused, "grant this user IDEMPOTENT_WRITE on the cluster"),
-        Code::GroupAuthorizationFailed | Code::TransactionalIdAuthorizationFailed => {
-            (Refused, "grant this user the right that is missing")
+        Code::GroupAuthorizationFailed => (Refused, "grant this user the right that is missing"),
+        Code::TransactionalIdAuthorizationFailed => {
+            (Refused, "grant this user WRITE and DESCRIBE on the transactional id mongo-observer.PREFIX.SINK")
         }
+        Code::InvalidTransactionTimeout => (
+            Refused,
+            "set librdkafka.\"transaction.timeout.ms\" to at most the brokers' transaction.max.timeout.ms",
+        ),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => (
             Refused,
             "raise the topic's max.message.bytes, or choose in [on] what happens to large documents",

@@ -5,6 +5,7 @@
 mod client;
 mod errors;
 mod topics;
+pub(crate) mod transactions;
 
 pub(crate) use client::{Background, Cluster, Context, Poller, blocking};
 pub(crate) use errors::{code_of, config_error, kafka_error, may_pass, verdict};

@@ -205,6 +205,8 @@ pub struct RecordBatch {
     pub wall_ms: Option<i64>,
     /// What became of its operations.
     pub counts: Counts,
+    /// The replica set that `end` belongs to.
+    pub source: Arc<str>,
     /// Its part of the budget, given back when it is dropped.
     pub hold: Option<Hold>,
 }

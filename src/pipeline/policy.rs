@@ -126,6 +126,20 @@ mod tests {
         bytes
     }
 
+    /// An entry that is damaged as a whole, and an `applyOps` whose array is.
+    fn damaged(i: u32) -> [Vec<u8>; 2] {
+        [
+            r#""op": "i", "o": {"_id": 1}, "x~": 2"#,
+            r#""op": "c", "ns": "admin.$cmd", "o": {"applyOps": [{}, 1], "x~": 2}"#,
+        ]
+        .map(|members| {
+            let mut bytes = entry(i, members);
+            let name = bytes.windows(2).position(|two| two == b"x~").unwrap();
+            bytes[name - 1] = 0x55;
+            bytes
+        })
+    }
+
     fn prepare(entries: &[Vec<u8>], policies: Policies, bytes_max: usize) -> Result<RecordBatch, Error> {
         let bytes = Bytes::from(entries.concat());
         let mut end = 0;
@@ -213,6 +227,27 @@ mod tests {
         assert_eq!(letter["bytes"], BASE64_STANDARD.encode(&entries[2]));
         // Its key picks one partition, as a document's does.
         assert!(batch.records.iter().all(|record| matches!(record.to, To::Partition(_))));
+    }
+
+    #[test]
+    fn a_damaged_entry_follows_the_policy_as_a_whole() {
+        for bad in damaged(2) {
+            let entries = [insert(1), bad.clone(), insert(3)];
+            let error = prepare(&entries, Policies::default(), usize::MAX).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unreadable);
+            let text = error.to_string();
+            assert!(text.starts_with("oplog entry 0000000005-0000000002-0000000000"), "{text}");
+            assert!(text.contains(": malformed BSON"), "{text}");
+            let batch = prepare(&entries, both(OnFault::Skip), usize::MAX).unwrap();
+            assert_eq!(
+                (batch.counts.inserts, batch.counts.skipped),
+                (2, Faults { unknown: 0, unreadable: 1 })
+            );
+            let batch = prepare(&entries, both(OnFault::DeadLetter), usize::MAX).unwrap();
+            let (topic, _, letter) = &records(&batch)[1];
+            assert_eq!((*topic, &letter["reason"]), ("dead", &json!("unreadable")));
+            assert_eq!(letter["bytes"], BASE64_STANDARD.encode(&bad));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::source::{Chunk, Namespaces, Op};
 /// Prepares chunks.
 #[derive(Debug)]
 pub struct Stage {
-    source: String,
+    source: Arc<str>,
     namespaces: Arc<Namespaces>,
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
@@ -37,7 +37,7 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source, namespaces, router, encoder, policies, routes: RwLock::default() }
+        Self { source: source.into(), namespaces, router, encoder, policies, routes: RwLock::default() }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -56,7 +56,7 @@ impl Stage {
                 Err(Obstacle::Error(error)) => return Err(error),
             }
         }
-        Ok(batch(out.finish(), &chunk, counts))
+        Ok(self.batch(out.finish(), &chunk, counts))
     }
 
     /// Encodes the event of the operation at that index for each of its places.
@@ -130,6 +130,19 @@ impl Stage {
         idle.bytes = Bytes::from(bytes);
         idle.records = records;
         Ok(idle)
+    }
+
+    fn batch(&self, Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
+        RecordBatch {
+            bytes: Bytes::from(bytes),
+            records,
+            end: chunk.end,
+            ends_unit: chunk.ends_unit,
+            wall_ms: chunk.wall_ms,
+            counts,
+            source: Arc::clone(&self.source),
+            hold: None,
+        }
     }
 
     /// The namespaces whose consumers must see an event: its own, and for a rename also where it leads to.
@@ -208,7 +221,7 @@ impl Stage {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
                 let (ns, before) = (Namespace::split(ns), out.len());
-                let (term, wall_ms, source) = (op.term, op.wall_ms, self.source.as_str());
+                let (term, wall_ms, source) = (op.term, op.wall_ms, &*self.source);
                 let bytes = chunk.document(op);
                 DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
                 fits("dead letter", *at, out.len() - before, &route)?;
@@ -265,16 +278,4 @@ fn fits(what: impl fmt::Display, at: Position, bytes: usize, route: &Route) -> R
     let Route { name, bytes_max, .. } = route;
     let what = format!("the {what} at position {at} takes {bytes} bytes, {name} takes {bytes_max} at most");
     Err(Error::new(ErrorKind::Refused, what))
-}
-
-fn batch(Encoded { bytes, records }: Encoded, chunk: &Chunk, counts: Counts) -> RecordBatch {
-    RecordBatch {
-        bytes: Bytes::from(bytes),
-        records,
-        end: chunk.end,
-        ends_unit: chunk.ends_unit,
-        wall_ms: chunk.wall_ms,
-        counts,
-        hold: None,
-    }
 }

@@ -291,6 +291,22 @@ impl Kafka {
         self.nodes[index].resume()
     }
 
+    /// Runs one of the programs that come with Kafka, by the name of its Java class, until its end.
+    pub async fn tool(&self, class: &str, args: &[&str]) -> Result<String, ServerError> {
+        let java = locate_java()?;
+        let output = tokio::process::Command::new(&java)
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(java_args(&locate_libraries()?, self.folder.path()))
+            .arg(class)
+            .args(args)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| ServerError::Io { what: format!("start {}", java.display()), source })?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(text) } else { Err(ServerError::ended(class, &text)) }
+    }
+
     /// Ends all brokers cleanly and removes their data.
     pub async fn stop(self) {
         join_all(self.nodes.iter().map(Node::terminate)).await;

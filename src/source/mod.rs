@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+use crate::bson::Malformed;
 use crate::error::Error;
 use crate::event::{Mark, Position, Txn};
 
@@ -82,7 +83,16 @@ pub struct Op {
     /// Where it stands itself, if its transaction has several entries: the entry that holds it, and its index there.
     pub piece: Option<Position>,
     /// Set where the entry as a whole can't be understood.
-    pub problem: Option<&'static str>,
+    pub problem: Option<Problem>,
+}
+
+/// Why an entry as a whole can't become events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is sound, and nothing that is known.
+    Unknown(&'static str),
+    /// Its bytes are damaged.
+    Damaged(Malformed),
 }
 
 impl Chunk {

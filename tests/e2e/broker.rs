@@ -5,8 +5,8 @@ use std::time::Duration;
 use mongo_observer::servers::{Kafka, Nats};
 
 use super::harness::{
-    Connector, History, Installation, Lanes, Load, Workload, client, kafka_sink, majority_point, mongo,
-    nats_sink, read_kafka, read_nats, source,
+    Connector, History, Installation, Lanes, Load, Workload, client, eventually, exactly_once_sink,
+    kafka_sink, majority_point, mongo, nats_sink, read_kafka, read_nats, source,
 };
 
 /// A connector under load, and what it has to bring.
@@ -58,7 +58,46 @@ impl Running {
 #[tokio::test]
 async fn a_kafka_broker_may_stand_still_die_and_come_back() {
     let kafka = Kafka::builder().heap_mb(384).start().await.unwrap();
-    let running = Running::start("broker_kafka", &kafka_sink(&kafka, "broker", 3)).await;
+    let sink = kafka_sink(&kafka, "broker", 3);
+    disturbed(&kafka, "broker_kafka", &sink).await;
+}
+
+#[tokio::test]
+async fn a_kafka_broker_that_stands_still_or_dies_gets_everything_once_in_transactions() {
+    let kafka = Kafka::builder().heap_mb(384).start().await.unwrap();
+    let sink = exactly_once_sink(kafka.bootstrap(), "broker", 3);
+    assert_eq!(disturbed(&kafka, "broker_once", &sink).await.repeats(), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_broker_has_given_up_is_sent_again() {
+    // GIVEN a broker that soon aborts what is not committed
+    let soon = ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200");
+    let kafka = Kafka::builder().heap_mb(384).property(soon.0, soon.1).start().await.unwrap();
+    let sink = exactly_once_sink(kafka.bootstrap(), "broker", 1)
+        + "transaction_interval_ms = 400\nlibrdkafka.\"transaction.timeout.ms\" = 1500\n";
+    let running = Running::start("broker_late", &sink).await;
+    running.caught_up().await;
+    // WHEN the connector stands still in the middle of one, until the broker says that it is over
+    let before = kafka.log(0).len();
+    running.connector.pause();
+    eventually("the broker has aborted it", async || {
+        kafka.log(0)[before..].contains("due to timeout").then_some(())
+    })
+    .await;
+    running.connector.resume();
+    // THEN the connector knows that nobody has taken over, and goes on
+    running.missed().await;
+    running.caught_up().await;
+    let history = running.ended().await;
+    let lanes = read_kafka(kafka.bootstrap(), "broker").await;
+    lanes.assert_complete(&history);
+    assert_eq!(lanes.repeats(), 0);
+}
+
+/// What the broker holds in the end.
+async fn disturbed(kafka: &Kafka, db: &'static str, sink: &str) -> Lanes {
+    let running = Running::start(db, sink).await;
     running.caught_up().await;
     // WHEN the broker stands still for a while
     kafka.pause(0).unwrap();
@@ -71,7 +110,9 @@ async fn a_kafka_broker_may_stand_still_die_and_come_back() {
     running.caught_up().await;
     // THEN nothing is missing
     let history = running.ended().await;
-    read_kafka(kafka.bootstrap(), "broker").await.assert_complete(&history);
+    let lanes = read_kafka(kafka.bootstrap(), "broker").await;
+    lanes.assert_complete(&history);
+    lanes
 }
 
 #[tokio::test]

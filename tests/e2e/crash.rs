@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::harness::{
-    History, Installation, Lanes, Random, Workload, client, file_sink, kafka, kafka_sink, majority_point,
-    mongo, nats, nats_sink, read_file, read_kafka, read_nats, source,
+    History, Installation, Lanes, Random, Workload, client, exactly_once_sink, file_sink, kafka, kafka_sink,
+    majority_point, mongo, nats, nats_sink, read_file, read_kafka, read_nats, source,
 };
 
 const ROUNDS: usize = 5;
@@ -49,6 +49,18 @@ async fn kafka_gets_everything_although_the_connector_is_killed() {
     let kafka = kafka().await;
     let read = async |_: &Installation| read_kafka(kafka.bootstrap(), "crash").await;
     killed_again_and_again(1, "crash_kafka", &kafka_sink(kafka, "crash", 3), read).await;
+}
+
+#[tokio::test]
+async fn kafka_gets_everything_once_in_transactions_although_the_connector_is_killed() {
+    let kafka = kafka().await;
+    let read = async |_: &Installation| {
+        let lanes = read_kafka(kafka.bootstrap(), "crash_once").await;
+        assert_eq!(lanes.repeats(), 0, "the checkpoint is committed with the events");
+        lanes
+    };
+    let tables = exactly_once_sink(kafka.bootstrap(), "crash_once", 3);
+    killed_again_and_again(6, "crash_once", &tables, read).await;
 }
 
 #[tokio::test]

@@ -129,6 +129,81 @@ async fn wrong_credentials_are_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_right_that_is_revoked_halts_and_nothing_is_stored_behind() {
+    // GIVEN a broker that asks who may write
+    let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required user_me=\"right\";";
+    let server = Server::builder()
+        .listener("SECURE", "SASL_PLAINTEXT")
+        .property("sasl.enabled.mechanisms", "PLAIN")
+        .property("listener.name.secure.plain.sasl.jaas.config", jaas)
+        .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+        .property("super.users", "User:ANONYMOUS")
+        .property("allow.everyone.if.no.acl.found", "true")
+        .start()
+        .await
+        .unwrap();
+    let acl = async |args: &[&str]| {
+        let of = [
+            "--bootstrap-server",
+            server.bootstrap(),
+            "--operation",
+            "Write",
+            "--topic",
+            "revoked.shop.orders",
+        ];
+        server.tool("org.apache.kafka.tools.AclCommand", &[args, &of].concat()).await.unwrap();
+    };
+    let librdkafka = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "me"),
+        ("sasl.password", "right"),
+    ];
+    let librdkafka = librdkafka.map(|(key, value)| (key.to_owned(), Property::new(value))).into();
+    let settings = Settings { librdkafka, ..settings(server.bootstrap_of("SECURE"), "revoked") };
+    let mut opened = open(settings.clone()).await;
+    let route = opened.router.route(ns("shop.orders")).await.unwrap();
+    // WHEN the right is taken away under load
+    let mut t = 0;
+    let mut send = |opened: &mut Opened| {
+        t += 1;
+        opened.sink.send(Batch::default().keyed(&route, t, "a", Some("x")).finish())
+    };
+    for _ in 0..100 {
+        delivered(send(&mut opened)).await.unwrap();
+    }
+    let mut revoked = std::pin::pin!(acl(&["--add", "--deny-principal", "User:me"]));
+    let mut done = false;
+    // THEN it halts, with the remedy, and nothing that is sent later is stored
+    let error = timeout(PATIENCE, async {
+        loop {
+            tokio::select! { biased;
+                () = &mut revoked, if !done => done = true,
+                result = delivered(send(&mut opened)) => if let Err(error) = result { return error },
+            }
+        }
+    });
+    let error = error.await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.to_string().contains("grant this user WRITE"), "{error}");
+    for _ in 0..10 {
+        assert_eq!(delivered(send(&mut opened)).await.unwrap_err().kind(), ErrorKind::Refused);
+    }
+    acl(&["--remove", "--force", "--deny-principal", "User:me"]).await;
+    let late = send(&mut opened);
+    assert_eq!(delivered(late).await.unwrap_err().kind(), ErrorKind::Refused, "for good");
+    let seen = read(server.bootstrap(), "revoked.shop.orders").await;
+    let times: Vec<u32> = seen.iter().map(|seen| seen.at.unwrap().t).collect();
+    assert!(times.len() >= 100 && times.iter().zip(1..).all(|(seen, t)| *seen == t), "{times:?}");
+    // and WHEN it is opened again with that right, it goes on behind that
+    let mut opened = open(settings).await;
+    let next = u32::try_from(times.len()).unwrap() + 1;
+    let batch = Batch::default().keyed(&route, next, "a", Some("x"));
+    delivered(opened.sink.send(batch.finish())).await.unwrap();
+    assert_eq!(read(server.bootstrap(), "revoked.shop.orders").await.len(), times.len() + 1);
+}
+
+#[tokio::test]
 async fn a_sink_that_is_dropped_fails_what_is_under_way_and_holds_nobody_up() {
     let server = Server::builder().start().await.unwrap();
     let mut opened = open(settings(server.bootstrap(), "dropped")).await;

@@ -4,6 +4,7 @@ mod deliver;
 mod faults;
 mod store;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,7 @@ impl Batch {
             ends_unit: true,
             wall_ms: None,
             counts: Counts::default(),
+            source: "rs0/abc".into(),
             hold: None,
         }
     }

@@ -87,6 +87,7 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         ends_unit: true,
         wall_ms: None,
         counts: Counts::default(),
+        source: "rs0/abc".into(),
         hold: None,
     }
 }

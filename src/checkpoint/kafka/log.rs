@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 
 use super::PARTITION;
+use super::acknowledged::Ends;
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{ANSWER_TIMEOUT, Context, kafka_error, may_pass};
 use crate::pipeline::{Checkpoint, Stored};
@@ -136,6 +137,24 @@ pub(super) fn claim_value() -> Vec<u8> {
     format!(r#"{{"version":{VERSION}}}"#).into_bytes()
 }
 
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// The checkpoint.
+    pub(crate) stored: Stored,
+    /// How many transactions of Kafka hold what is done of the MongoDB transaction in whose middle the checkpoint lies; 0 where it lies
+    /// between two.
+    pub(crate) parts: u32,
+    /// What must be in the sink.
+    pub(crate) ends: Ends,
+}
+
+impl From<Stored> for Kept {
+    fn from(stored: Stored) -> Self {
+        Self { stored, parts: 0, ends: Ends::default() }
+    }
+}
+
 /// The value of a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct Value {
@@ -145,6 +164,15 @@ struct Value {
     checkpoint: Option<Checkpoint>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     cleared: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    parts: u32,
+    #[serde(default, skip_serializing_if = "Ends::is_empty")]
+    ends: Ends,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What is readable in every version.
@@ -153,15 +181,16 @@ struct Version {
     version: u32,
 }
 
-pub(super) fn encode(claim: i64, stored: &Stored) -> Vec<u8> {
-    let checkpoint = stored.checkpoint().cloned();
+pub(super) fn encode(claim: i64, kept: &Kept) -> Vec<u8> {
+    let checkpoint = kept.stored.checkpoint().cloned();
     let cleared = checkpoint.is_none();
-    serde_json::to_vec(&Value { version: VERSION, claim, checkpoint, cleared })
+    let (parts, ends) = (kept.parts, kept.ends.clone());
+    serde_json::to_vec(&Value { version: VERSION, claim, checkpoint, cleared, parts, ends })
         .expect("plain data is always JSON")
 }
 
 /// Reads a value, or says what is wrong with it.
-pub(super) fn decode(value: &[u8]) -> Result<Stored, String> {
+pub(super) fn decode(value: &[u8]) -> Result<Kept, String> {
     let damaged = |error: serde_json::Error| format!("is damaged: {error}");
     let Version { version } = serde_json::from_slice(value).map_err(damaged)?;
     if version != VERSION {
@@ -169,11 +198,13 @@ pub(super) fn decode(value: &[u8]) -> Result<Stored, String> {
             "has format version {version}, this program knows {VERSION}: use the program that wrote it"
         ));
     }
-    match serde_json::from_slice(value).map_err(damaged)? {
-        Value { checkpoint: Some(checkpoint), cleared: false, .. } => Ok(Stored::Checkpoint(checkpoint)),
-        Value { checkpoint: None, cleared: true, .. } => Ok(Stored::Cleared),
-        Value { .. } => Err("is damaged: it neither is a checkpoint nor says that it was cleared".to_owned()),
-    }
+    let Value { checkpoint, cleared, parts, ends, .. } = serde_json::from_slice(value).map_err(damaged)?;
+    let stored = match (checkpoint, cleared) {
+        (Some(checkpoint), false) => Stored::Checkpoint(checkpoint),
+        (None, true) => Stored::Cleared,
+        _ => return Err("is damaged: it neither is a checkpoint nor says that it was cleared".to_owned()),
+    };
+    Ok(Kept { stored, parts, ends })
 }
 
 #[cfg(test)]
@@ -220,10 +251,11 @@ mod tests {
 
     #[test]
     fn values_round_trip_and_anything_else_is_refused() {
-        for stored in [stored(1_795_393_406), Stored::Cleared] {
-            assert_eq!(decode(&encode(7, &stored)), Ok(stored));
+        let split = Kept { parts: 2, ..stored(1_795_393_406).into() };
+        for kept in [stored(1_795_393_406).into(), Stored::Cleared.into(), split] {
+            assert_eq!(decode(&encode(7, &kept)), Ok(kept));
         }
-        let text = String::from_utf8(encode(7, &stored(1_795_393_406))).expect("text");
+        let text = String::from_utf8(encode(7, &stored(1_795_393_406).into())).expect("text");
         assert_eq!(
             text,
             r#"{"version":1,"claim":7,"checkpoint":{"at":"1795393406-0000000001-0000000002","term":3,"source":"rs0/1"}}"#

@@ -5,10 +5,11 @@
 //! earlier claimants write after it counts for nothing. A claimant looks for newer claims before each save, and removes the records of
 //! those before it with its first one.
 
+mod acknowledged;
 mod log;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,6 +27,8 @@ use crate::kafka::{
     partition_count,
 };
 use crate::pipeline::{CheckpointStore, Stored};
+pub(crate) use acknowledged::{Acknowledged, End, Partition};
+pub(crate) use log::Kept;
 use log::{Entry, Log, Until};
 
 /// Claims and checkpoints have one order, so there is one partition.
@@ -41,12 +44,17 @@ const FOLLOW_WAIT: Duration = Duration::from_millis(500);
 /// The end of the topic is told when a fetch comes back empty: the broker need not wait for more.
 const PEEK_WAIT: Duration = Duration::from_millis(10);
 
+/// A record of the topic; without a value it removes what was stored under that key.
+pub(crate) type KeyValue = (String, Option<Vec<u8>>);
+
 /// The checkpoints of one pipeline in a topic that many may share. The topic is made when it is first claimed.
 pub struct KafkaStore {
     cluster: Cluster,
     topic: String,
     pipeline: String,
     replication_factor: i32,
+    /// What the sink has heard of its records.
+    acknowledged: Acknowledged,
     claim: Option<Claim>,
 }
 
@@ -62,19 +70,47 @@ struct Claim {
 
 impl KafkaStore {
     /// The store of a pipeline. A replication factor below 1 is the brokers' default. Connects to nothing yet.
-    pub(crate) fn new(cluster: Cluster, topic: String, pipeline: &str, replication_factor: i32) -> Self {
-        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, claim: None }
+    pub(crate) fn new(
+        cluster: Cluster,
+        topic: String,
+        pipeline: &str,
+        replication_factor: i32,
+        acknowledged: Acknowledged,
+    ) -> Self {
+        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, acknowledged, claim: None }
     }
 
-    async fn take(&mut self) -> Result<Option<Stored>, Error> {
-        self.claim = None;
+    /// A store of the same checkpoint, which has claimed nothing.
+    pub(crate) fn unclaimed(&self) -> Self {
+        let acknowledged = self.acknowledged.clone();
+        Self::new(
+            self.cluster.clone(),
+            self.topic.clone(),
+            &self.pipeline,
+            self.replication_factor,
+            acknowledged,
+        )
+    }
+
+    /// Claims the store, so that earlier claimants hear of it, and reads nothing yet.
+    pub(crate) async fn announce(&mut self) -> Result<(), Error> {
+        self.claim().await.map(|_| ()).map_err(of_store)
+    }
+
+    /// A producer, and the offset of a new claim.
+    async fn claim(&self) -> Result<(Poller<Acks>, i64), Error> {
         let (producer, partitions) = self.connect().await?;
         self.prepare_topic(partitions).await?;
         let written = self.write(&producer, &log::claim_key(&self.pipeline), Some(&log::claim_value()))?;
         let epoch = tokio::time::timeout(ANSWER_TIMEOUT, acknowledged(written)).await.map_err(|_| {
             Error::new(ErrorKind::StoreUnavailable, format!("the topic {} takes no record", self.topic))
         })??;
+        Ok((producer, epoch))
+    }
 
+    async fn take(&mut self) -> Result<Option<Kept>, Error> {
+        self.claim = None;
+        let (producer, epoch) = self.claim().await?;
         let (cluster, topic, log) = (self.cluster.clone(), self.topic.clone(), Log::new(&self.pipeline));
         let (follower, log) = blocking(move || {
             let follower = cluster.consumer("earliest", FOLLOW_WAIT)?;
@@ -83,38 +119,72 @@ impl KafkaStore {
         })
         .await?;
         let newest = log.newest();
-        let stored = newest.map(|entry| self.decode(entry)).transpose();
+        let kept = newest.map(|entry| self.decode(entry)).transpose();
         // A checkpoint that can't be read is still replaced by the next save.
         let replaced = log.epochs();
         self.claim = Some(Claim { epoch, producer, follower, log, replaced });
-        stored
+        if let Ok(Some(kept)) = &kept {
+            self.acknowledged.found(kept.ends.clone());
+        }
+        kept
     }
 
     async fn save(&mut self, stored: &Stored) -> Result<(), Error> {
-        let claim = self.claim.as_mut().ok_or_else(|| {
+        self.still_held()?;
+        let mut records = self.records(stored, 0)?.into_iter();
+        let producer = &self.held()?.producer;
+        let (key, value) = records.next().expect("the checkpoint comes first");
+        acknowledged(self.write(producer, &key, value.as_deref())?).await?;
+        for (key, value) in records {
+            // Only tidies up: nobody waits for it.
+            self.write(producer, &key, value.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> Result<&Claim, Error> {
+        self.claim.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a checkpoint was saved before the store was claimed")
-        })?;
-        let epoch = claim.epoch;
+        })
+    }
+
+    /// Fails if a newer claim has come. Does not wait.
+    pub(crate) fn still_held(&mut self) -> Result<(), Error> {
+        self.held()?;
+        let claim = self.claim.as_mut().expect("looked at above");
         claim.log.follow(&claim.follower);
-        if let Some(newer) = claim.log.claimed().filter(|newer| *newer > epoch) {
-            return Err(Error::new(
+        match claim.log.claimed() {
+            Some(newer) if newer > claim.epoch => Err(Error::new(
                 ErrorKind::Fenced,
                 format!(
                     "the checkpoint of `{}` was claimed by another instance (offset {newer} of the topic {})",
                     self.pipeline, self.topic
                 ),
-            ));
+            )),
+            _ => Ok(()),
         }
-        let replaced = std::mem::take(&mut claim.replaced);
-        let producer = &self.claim.as_ref().expect("looked at above").producer;
-        let key = log::checkpoint_key(&self.pipeline, epoch);
-        let written = self.write(producer, &key, Some(&log::encode(epoch, stored)));
-        acknowledged(written?).await?;
-        for earlier in replaced {
-            // Only tidies up: nobody waits for it.
-            self.write(producer, &log::checkpoint_key(&self.pipeline, earlier), None)?;
-        }
-        Ok(())
+    }
+
+    /// The records that store it under this claim, by key: itself, and what it replaces. `parts` is as in [`Kept::parts`].
+    pub(crate) fn records(&mut self, stored: &Stored, parts: u32) -> Result<Vec<KeyValue>, Error> {
+        let epoch = self.held()?.epoch;
+        let ends = stored.checkpoint().map(|checkpoint| self.acknowledged.ends(checkpoint, Instant::now()));
+        let kept = Kept { stored: stored.clone(), parts, ends: ends.unwrap_or_default() };
+        let replaced = self.claim.as_mut().map(|claim| std::mem::take(&mut claim.replaced));
+        let mut records = vec![(log::checkpoint_key(&self.pipeline, epoch), Some(log::encode(epoch, &kept)))];
+        let remove = |earlier| (log::checkpoint_key(&self.pipeline, earlier), None);
+        records.extend(replaced.into_iter().flatten().map(remove));
+        Ok(records)
+    }
+
+    /// Claims the store and reads all of what it holds.
+    pub(crate) async fn take_all(&mut self) -> Result<Option<Kept>, Error> {
+        self.take().await.map_err(of_store)
+    }
+
+    /// The topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
     }
 
     async fn peek(&self) -> Result<Option<Stored>, Error> {
@@ -124,7 +194,7 @@ impl KafkaStore {
         let (cluster, topic, log) = (self.cluster.clone(), self.topic.clone(), Log::new(&self.pipeline));
         let log = blocking(move || log.read(&*cluster.consumer("earliest", PEEK_WAIT)?, &topic, Until::End))
             .await?;
-        log.newest().map(|entry| self.decode(entry)).transpose()
+        Ok(log.newest().map(|entry| self.decode(entry)).transpose()?.map(|kept| kept.stored))
     }
 
     /// A producer, and the number of partitions of the topic if it is there.
@@ -162,7 +232,7 @@ impl KafkaStore {
         }
     }
 
-    fn decode(&self, entry: &Entry) -> Result<Stored, Error> {
+    fn decode(&self, entry: &Entry) -> Result<Kept, Error> {
         log::decode(&entry.value).map_err(|why| {
             Error::new(
                 ErrorKind::CheckpointUnreadable,
@@ -193,7 +263,7 @@ impl KafkaStore {
 
 impl CheckpointStore for KafkaStore {
     fn take(&mut self) -> BoxFuture<'_, Result<Option<Stored>, Error>> {
-        async { self.take().await.map_err(of_store) }.boxed()
+        async { Ok(self.take_all().await?.map(|kept| kept.stored)) }.boxed()
     }
 
     fn save<'a>(&'a mut self, stored: &'a Stored) -> BoxFuture<'a, Result<(), Error>> {

@@ -24,7 +24,7 @@ pub(super) fn apply(
 /// A path, and its new value; none if it is unset.
 #[derive(Clone, Copy, Debug)]
 struct Path<'d> {
-    path: &'d [u8],
+    text: &'d [u8],
     set: Option<RawValue<'d>>,
     /// Its place among all: new fields are appended in this order.
     order: usize,
@@ -35,20 +35,20 @@ fn paths<'d>(set: Option<RawDoc<'d>>, unset: Option<RawDoc<'d>>) -> Result<Vec<P
     let mut paths = Vec::new();
     for element in set.into_iter().flatten() {
         let element = element?;
-        paths.push(Path { path: element.name, set: Some(element.value), order: 0 });
+        paths.push(Path { text: element.name, set: Some(element.value), order: 0 });
     }
-    // The log has them in the order in which they were done; but one that a client wrote by itself may have any, and then the server
-    // sorts them.
-    if !paths.is_sorted_by(|one, other| by_name(one.path, other.path).is_lt()) {
-        paths.sort_by(|one, other| by_number_or_name(one.path, other.path));
+    // The log has them in the order in which they were done: up to 4.4 by name, from 5.0 on by number. What a client wrote by itself may
+    // have any order, and then the server sorts it.
+    if !paths.is_sorted_by(|one, other| by_name(one.text, other.text).is_lt()) {
+        paths.sort_by(|one, other| by_number_or_name(one.text, other.text));
     }
     for element in unset.into_iter().flatten() {
-        paths.push(Path { path: element?.name, set: None, order: 0 });
+        paths.push(Path { text: element?.name, set: None, order: 0 });
     }
     for (order, path) in paths.iter_mut().enumerate() {
         path.order = order;
     }
-    paths.sort_unstable_by(|one, other| by_name(one.path, other.path));
+    paths.sort_unstable_by(|one, other| by_name(one.text, other.text));
     Ok(paths)
 }
 
@@ -252,11 +252,11 @@ impl<'d> Applier<'d> {
         let Self { paths, fields, .. } = self;
         let mut at = branch.paths.start;
         while at < branch.paths.end {
-            let Path { path, set, .. } = paths[at];
+            let Path { text: path, set, .. } = paths[at];
             let rest = &path[branch.skip..];
             let name = rest.split(|sign| *sign == b'.').next().unwrap_or_default();
             let begins_alike = |path: &Path<'_>| {
-                path.path[branch.skip..]
+                path.text[branch.skip..]
                     .strip_prefix(name)
                     .is_some_and(|more| matches!(more, [] | [b'.', ..]))
             };

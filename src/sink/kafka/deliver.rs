@@ -12,7 +12,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
+use super::progress::Split;
 use super::touched::Touched;
+use crate::checkpoint::kafka::Acknowledged;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
 use crate::kafka::{Cluster, Context, Poller, code_of, verdict};
@@ -27,16 +29,30 @@ pub(super) struct KafkaSink {
 
 impl KafkaSink {
     /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
-    pub(super) fn new(cluster: &Cluster, batch_bytes: usize, touched: Arc<Touched>) -> Result<Self, Error> {
+    pub(super) fn new(
+        cluster: &Cluster,
+        batch_bytes: usize,
+        acknowledged: Acknowledged,
+    ) -> Result<Self, Error> {
         let producer = cluster.producer(Reports::default())?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
-        Ok(Self { producer, lanes: Lanes::new(batch_bytes), touched })
+        Ok(Self { producer, lanes: Lanes::new(batch_bytes, acknowledged), touched: Arc::default() })
+    }
+
+    /// Notes where records were sent.
+    pub(super) fn touched(&self) -> &Arc<Touched> {
+        &self.touched
     }
 
     /// The producer, for looking at the cluster.
     pub(super) fn producer(&self) -> &Poller<Reports> {
         &self.producer
+    }
+
+    /// Whether librdkafka has given this producer up.
+    pub(super) fn is_beyond_repair(&self) -> bool {
+        self.producer.client().fatal_error().is_some()
     }
 
     /// What the connection has to say of itself.
@@ -69,17 +85,25 @@ impl KafkaSink {
     }
 }
 
-impl Sink for KafkaSink {
-    fn send(&mut self, batch: RecordBatch) -> Delivery {
-        let RecordBatch { bytes, records, hold, .. } = batch;
-        let (ack, delivery) = Ack::new(message_count(&records), hold);
-        let data = Arc::new(Data { bytes, records });
+impl KafkaSink {
+    /// Sends records; the delivery says that all of them are stored. `hold` is given back with the last report.
+    pub(super) fn submit(&mut self, data: Data, hold: Option<Hold>) -> Delivery {
+        let (ack, delivery) = Ack::new(message_count(&data.records), hold);
+        let data = Arc::new(data);
         match self.produce(&data, &ack) {
             Err(failure) => ack.fail(&failure),
             Ok(()) if data.records.is_empty() => ack.resolve(Ok(())),
-            Ok(()) => self.touched.note(&data.records),
+            Ok(()) => {}
         }
         delivery
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, batch: RecordBatch) -> Delivery {
+        let RecordBatch { bytes, records, hold, .. } = batch;
+        self.touched.note(&records);
+        self.submit(Data { bytes, records, split: None }, hold)
     }
 }
 
@@ -89,13 +113,17 @@ fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiti
     reports.still_good()?;
     let (data, record) = (&waiting.data, waiting.record());
     let position = KafkaHeader { key: Header::NAME, value: Some(data.slice(&record.header)) };
+    let mut headers = OwnedHeaders::new_with_capacity(1).insert(position);
+    if let Some(part) = data.split.and_then(|split| split.part_of(record.at)) {
+        headers = headers.insert(KafkaHeader { key: Split::HEADER, value: Some(&part.to_string()) });
+    }
     let message = BaseRecord {
         topic: &lane.route.name,
         partition: Some(lane.partition),
         payload: record.value.as_ref().map(|value| data.slice(value)),
         key: Some(data.slice(&record.key)),
         timestamp: None,
-        headers: Some(OwnedHeaders::new_with_capacity(1).insert(position)),
+        headers: Some(headers),
         delivery_opaque: Box::new(Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane) }),
     };
     producer
@@ -174,7 +202,7 @@ impl Ack {
     }
 
     fn fail(&self, failure: &Failure) {
-        self.resolve(Err(Error::new(failure.kind, failure.what.clone())));
+        self.resolve(Err(failure.error()));
     }
 
     /// The first result counts. A receiver that is gone has lost interest.
@@ -188,13 +216,23 @@ impl Ack {
 /// Why nothing is sent any more.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    kind: ErrorKind,
-    what: String,
+    pub(super) kind: ErrorKind,
+    pub(super) what: String,
 }
 
 impl Failure {
     pub(super) fn new(kind: ErrorKind, what: &str) -> Self {
         Self { kind, what: what.to_owned() }
+    }
+
+    pub(super) fn error(&self) -> Error {
+        Error::new(self.kind, self.what.clone())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), error.what())
     }
 }
 
@@ -242,6 +280,17 @@ impl Reports {
     /// The reason for a failure: this one, if it is the first.
     fn failed(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
         self.failure.get_or_init(|| self.explain(error, topic, position)).clone()
+    }
+
+    /// A record is not where it should be: the reason, if it is the first, is the end of all.
+    fn end(&self, sent: &Sent, why: impl FnOnce(&Self) -> Failure) {
+        let first = self.failure.get().is_none();
+        let failure = self.failure.get_or_init(|| why(self)).clone();
+        sent.ack.fail(&failure);
+        if first {
+            self.fail_waiting(&failure);
+            self.give_up();
+        }
     }
 
     fn explain(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
@@ -294,22 +343,28 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<Sent>) {
         match report {
-            Ok(_) => {
+            Ok(message) if sent.lane.end.confirmed(message.offset()) => {
                 sent.ack.stored();
                 self.go_on(&sent.lane);
             }
+            Ok(message) => {
+                self.end(&sent, |_| shrunk(message.topic(), message.partition(), message.offset()));
+            }
             Err((error, message)) => {
-                let first = self.failure.get().is_none();
                 let position = position(message.headers());
-                let failure = self.failed(error, message.topic(), position.as_deref());
-                sent.ack.fail(&failure);
-                if first {
-                    self.fail_waiting(&failure);
-                    self.give_up();
-                }
+                self.end(&sent, |reports| reports.explain(error, message.topic(), position.as_deref()));
             }
         }
     }
+}
+
+/// A record stands where another one was confirmed.
+fn shrunk(topic: &str, partition: i32, offset: i64) -> Failure {
+    let what = format!(
+        "partition {partition} of the topic {topic} has lost records that were confirmed: offset {offset} was given twice; \
+         they are sent again"
+    );
+    Failure { kind: ErrorKind::SinkUnavailable, what }
 }
 
 /// The position that a record's header says, as text.

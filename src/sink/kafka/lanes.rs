@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::deliver::{Ack, Failure};
+use super::progress::Split;
+use crate::checkpoint::kafka::{Acknowledged, End};
 use crate::format::{Record, Route};
 
 /// What a record takes beside its header, key and value: lengths, deltas, the header's name. A record counts for 100 bytes at least, so
@@ -25,6 +27,8 @@ const FRAMING_BYTES: usize = 40;
 pub(super) struct Lane {
     pub(super) route: Arc<Route>,
     pub(super) partition: i32,
+    /// Where it ends.
+    pub(super) end: End,
     batch_bytes: usize,
     state: Mutex<State>,
 }
@@ -41,6 +45,8 @@ struct State {
 pub(super) struct Data {
     pub(super) bytes: Bytes,
     pub(super) records: Vec<Record>,
+    /// A MongoDB transaction that they may go on with.
+    pub(super) split: Option<Split>,
 }
 
 impl Data {
@@ -73,8 +79,8 @@ impl Waiting {
 }
 
 impl Lane {
-    fn new(route: Arc<Route>, partition: i32, batch_bytes: usize) -> Self {
-        Self { route, partition, batch_bytes, state: Mutex::default() }
+    fn new(route: Arc<Route>, partition: i32, end: End, batch_bytes: usize) -> Self {
+        Self { route, partition, end, batch_bytes, state: Mutex::default() }
     }
 
     /// Lets a record wait. Whether it is the first one: then somebody has to [`fill`](Self::fill).
@@ -132,14 +138,15 @@ impl Lane {
 #[derive(Debug)]
 pub(super) struct Lanes {
     batch_bytes: usize,
+    acknowledged: Acknowledged,
     /// By the route's address, which its lanes keep alive.
-    lanes: HashMap<(usize, i32), Arc<Lane>>,
+    open: HashMap<(usize, i32), Arc<Lane>>,
 }
 
 impl Lanes {
     /// Lanes for a producer with that `batch.size`.
-    pub(super) fn new(batch_bytes: usize) -> Self {
-        Self { batch_bytes, lanes: HashMap::new() }
+    pub(super) fn new(batch_bytes: usize, acknowledged: Acknowledged) -> Self {
+        Self { batch_bytes, acknowledged, open: HashMap::new() }
     }
 
     /// The lane of a partition; `opened` sees a new one.
@@ -149,9 +156,10 @@ impl Lanes {
         partition: i32,
         opened: impl FnOnce(&Arc<Lane>),
     ) -> Arc<Lane> {
-        let batch_bytes = self.batch_bytes;
-        let lane = self.lanes.entry((Arc::as_ptr(route).addr(), partition)).or_insert_with(|| {
-            let lane = Arc::new(Lane::new(Arc::clone(route), partition, batch_bytes));
+        let Self { batch_bytes, acknowledged, open } = self;
+        let lane = open.entry((Arc::as_ptr(route).addr(), partition)).or_insert_with(|| {
+            let end = acknowledged.end(&route.name, partition);
+            let lane = Arc::new(Lane::new(Arc::clone(route), partition, end, *batch_bytes));
             opened(&lane);
             lane
         });
@@ -181,7 +189,8 @@ mod tests {
                 at: Position::default(),
             }
         });
-        let data = Arc::new(Data { records: records.collect(), bytes: Bytes::from(vec![0; start as usize]) });
+        let records = records.collect();
+        let data = Arc::new(Data { records, bytes: Bytes::from(vec![0; start as usize]), split: None });
         let (ack, _) = Ack::new(u32::try_from(sizes.len()).unwrap(), None);
         (0..sizes.len())
             .map(|index| Waiting { data: Arc::clone(&data), index, ack: Arc::clone(&ack) })
@@ -194,7 +203,7 @@ mod tests {
 
     /// Of a producer whose batches take 200 bytes.
     fn lane(waiting: Vec<Waiting>) -> Lane {
-        let lane = Lane::new(route(), 0, 200);
+        let lane = Lane::new(route(), 0, Acknowledged::default().end("t", 0), 200);
         for (index, record) in waiting.into_iter().enumerate() {
             assert_eq!(lane.push(record), index == 0);
         }
@@ -259,7 +268,7 @@ mod tests {
 
     #[test]
     fn each_partition_of_each_route_has_a_lane() {
-        let mut lanes = Lanes::new(100);
+        let mut lanes = Lanes::new(100, Acknowledged::default());
         let (one, other) = (route(), route());
         let mut opened = 0;
         let mut lane = |route, partition| {

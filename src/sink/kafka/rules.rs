@@ -53,7 +53,10 @@ const RULES: &[(&str, Rule)] = &[
         ),
     ),
     ("queue.buffering.max.kbytes", Rule::AboveBudget),
-    ("transactional.id", Rule::Never("records are not sent in transactions")),
+    (
+        "transactional.id",
+        Rule::Never("it is made of the prefix and the sink's name, for delivery = \"exactly_once\""),
+    ),
     ("allow.auto.create.topics", Rule::Never("set create_topics instead")),
     ("bootstrap.servers", SERVERS),
     ("metadata.broker.list", SERVERS),

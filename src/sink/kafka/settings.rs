@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::progress::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::event::ImageSettings;
 use crate::format::{Format, Template};
@@ -29,6 +31,9 @@ const QUEUE_RECORDS_MAX: &str = "1000000";
 
 /// What librdkafka puts into one request for a partition, in bytes: its own default, below the default limit of topics.
 const BATCH_BYTES: usize = 1_000_000;
+
+/// librdkafka's default of `transaction.timeout.ms`.
+const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
 
 /// What a producer must be for the promise of delivery to hold, and what suits this one. Settings of the user replace the second kind.
 const PRODUCER: &[(&str, &str)] = &[
@@ -84,6 +89,17 @@ pub struct Settings {
     /// Replicas of the topics that are created, the checkpoints' among them; 0 or -1 for the brokers' default.
     #[serde(deserialize_with = "loose")]
     pub replication_factor: i32,
+    /// How often a record may come: with `exactly_once`, records and checkpoint are in one transaction.
+    pub delivery: DeliveryMode,
+    /// A transaction is committed when it is that old: consumers that read what is committed see records that much later.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_interval_ms: u64,
+    /// And when its records take that many bytes.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_bytes: usize,
+    /// A MongoDB transaction with more bytes is spread over several transactions, and marked.
+    #[serde(deserialize_with = "loose")]
+    pub transaction_max_bytes: usize,
     /// Settings of librdkafka, passed on as they are: TLS, SASL, compression and everything else. As environment variables can hold no
     /// dots, `sasl_password` stands for `sasl.password`.
     pub librdkafka: BTreeMap<String, Property>,
@@ -103,9 +119,24 @@ impl Default for Settings {
             create_topics: true,
             partitions: BROKER_DEFAULT,
             replication_factor: BROKER_DEFAULT,
+            delivery: DeliveryMode::AtLeastOnce,
+            transaction_interval_ms: 100,
+            transaction_bytes: 16 << 20,
+            transaction_max_bytes: 128 << 20,
             librdkafka: BTreeMap::new(),
         }
     }
+}
+
+/// How often a record may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryMode {
+    /// Again after a failure.
+    #[default]
+    AtLeastOnce,
+    /// Once, to consumers that read what is committed.
+    ExactlyOnce,
 }
 
 /// A value of librdkafka's; may be a secret, so its debug form does not show it.
@@ -207,6 +238,23 @@ impl Settings {
         Ok(Cluster::new(config))
     }
 
+    /// Whether the checkpoint can be kept nowhere else.
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        self.delivery == DeliveryMode::ExactlyOnce
+    }
+
+    /// When transactions end.
+    pub(super) fn transaction_limits(&self) -> Limits {
+        Limits {
+            interval: Duration::from_millis(self.transaction_interval_ms),
+            bytes: self.transaction_bytes,
+            unit_bytes: self.transaction_max_bytes,
+            timeout: Duration::from_millis(
+                self.number("transaction.timeout.ms").unwrap_or(TRANSACTION_TIMEOUT_MS),
+            ),
+        }
+    }
+
     /// The template of topics, or why it is none.
     pub(super) fn template(&self) -> Result<Template, String> {
         let template: Template = self.topic.parse().map_err(|error| format!("{error}"))?;
@@ -239,7 +287,7 @@ impl Settings {
         self.number("message.max.bytes").unwrap_or(RECORD_BYTES_MAX)
     }
 
-    fn number(&self, key: &str) -> Option<usize> {
+    fn number<N: FromStr>(&self, key: &str) -> Option<N> {
         self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.0.trim().parse().ok()
     }
 

@@ -8,8 +8,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::Metadata;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 
+use crate::checkpoint::kafka::Partition;
 use crate::error::{Error, ErrorKind};
 use crate::format::Header;
 use crate::kafka::{ANSWER_TIMEOUT, Cluster, Context, kafka_error, may_pass};
@@ -25,9 +26,6 @@ const FURTHER_BACK: i64 = 1000;
 const READ_WAIT: Duration = Duration::from_millis(10);
 
 const WHAT: &str = "can't read the last records of this connector's topics";
-
-/// A topic and the number of a partition.
-pub(super) type Partition = (String, i32);
 
 /// The partitions of the topics that `ours` picks by name.
 pub(super) fn partitions(metadata: &Metadata, ours: impl Fn(&str) -> bool) -> Vec<Partition> {
@@ -57,31 +55,32 @@ pub(super) fn find(cluster: &Cluster, partitions: &[Partition]) -> Result<SinkTa
     }))
 }
 
-/// A partition that is not empty, and the offset where it ends.
+/// Offsets by partition.
 type Ends = HashMap<Partition, i64>;
 
-fn ends(consumer: &BaseConsumer<Context>, partitions: &[Partition]) -> KafkaResult<Ends> {
+/// Where partitions begin, or end.
+pub(super) fn offsets<'p>(
+    consumer: &BaseConsumer<Context>,
+    partitions: impl IntoIterator<Item = &'p Partition>,
+    at: Offset,
+) -> KafkaResult<Ends> {
     // The time that means the beginning or the end: one request for each broker, instead of two for each partition.
-    let offsets = |at: Offset| {
-        let mut times = TopicPartitionList::with_capacity(partitions.len());
-        for (topic, partition) in partitions {
-            times.add_partition_offset(topic, *partition, at)?;
-        }
-        let found = consumer.offsets_for_times(times, ANSWER_TIMEOUT)?;
-        found
-            .elements()
-            .iter()
-            .map(|found| {
-                found.error()?;
-                Ok((
-                    (found.topic().to_owned(), found.partition()),
-                    found.offset().to_raw().unwrap_or_default(),
-                ))
-            })
-            .collect::<KafkaResult<Ends>>()
+    let mut times = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        times.add_partition_offset(topic, *partition, at)?;
+    }
+    let found = consumer.offsets_for_times(times, ANSWER_TIMEOUT)?;
+    let offset = |found: &TopicPartitionListElem<'_>| {
+        found.error()?;
+        Ok(((found.topic().to_owned(), found.partition()), found.offset().to_raw().unwrap_or_default()))
     };
-    let begins = offsets(Offset::Beginning)?;
-    let mut ends = offsets(Offset::End)?;
+    found.elements().iter().map(offset).collect()
+}
+
+/// Where those partitions end that are not empty.
+fn ends(consumer: &BaseConsumer<Context>, partitions: &[Partition]) -> KafkaResult<Ends> {
+    let begins = offsets(consumer, partitions, Offset::Beginning)?;
+    let mut ends = offsets(consumer, partitions, Offset::End)?;
     ends.retain(|partition, end| begins.get(partition).is_none_or(|begin| begin < end));
     Ok(ends)
 }

@@ -14,7 +14,7 @@ use super::cut::{count, is_piece};
 use super::entry::{Entry, Head, OpTime};
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{Mark, Position, Txn};
-use crate::source::Chunk;
+use crate::source::{Chunk, Problem};
 
 /// A transaction whose last entry has been met.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Chain {
         let mut chunks = Chunks::new(&self.bytes, self.chunk_ops);
         let at = Position { ordinal: self.next, ..self.head.at };
         if self.done.is_none_or(|done| done < at) {
-            chunks.problem(Head { at, ..self.head }, &self.entry, why);
+            chunks.problem(Head { at, ..self.head }, &self.entry, Problem::Unknown(why));
         }
         self.end(&mut chunks);
         chunks.finish()

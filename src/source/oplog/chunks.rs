@@ -8,12 +8,14 @@ use super::entry::Head;
 use super::fields::{Fields, Layout};
 use crate::bson::{Malformed, RawDoc};
 use crate::event::{Mark, Position, Txn};
-use crate::source::{Chunk, Op};
+use crate::source::{Chunk, Op, Problem};
 
 /// A chunk is closed at this size: about a millisecond of encoding, so that no worker is held for long.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// And at this many operations, however small they are.
 pub(super) const CHUNK_OPS: usize = 1024;
+
+const NO_DOCUMENT: Problem = Problem::Unknown("an element of `applyOps` that is not a document");
 
 /// Chunks over one buffer.
 pub(super) struct Chunks<'b> {
@@ -45,7 +47,7 @@ impl<'b> Chunks<'b> {
     }
 
     /// Adds an entry that can't be understood as a whole.
-    pub(super) fn problem(&mut self, head: Head, range: &Range<usize>, problem: &'static str) {
+    pub(super) fn problem(&mut self, head: Head, range: &Range<usize>, problem: Problem) {
         self.push(Op { problem: Some(problem), ..head.op(range) }, None);
     }
 
@@ -65,8 +67,7 @@ impl<'b> Chunks<'b> {
             if done.is_some_and(|done| at <= done) {
                 continue;
             }
-            let problem =
-                element.value.as_doc().is_none().then_some("an element of `applyOps` that is not a document");
+            let problem = element.value.as_doc().is_none().then_some(NO_DOCUMENT);
             let range = within(self.bytes, element.value.as_bytes());
             self.push(Op { at, piece, problem, ..head.op(&range) }, elements.txn);
         }

@@ -9,7 +9,7 @@ use super::chunks::{CHUNK_OPS, Chunks, Elements};
 use super::entry::{Entry, OpTime};
 use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{Mark, Position, Txn};
-use crate::source::Chunk;
+use crate::source::{Chunk, Problem};
 
 /// Cuts replies. Remembers how far it has come, and drops what is at or before that place: the entry that a resumed tail begins
 /// with, and the operations of a transaction that were done already.
@@ -62,14 +62,14 @@ impl Cutter {
         let mut chunks = Chunks::new(bytes, self.chunk_ops);
         for range in entries {
             let range = range?;
-            let entry = Entry::parse(RawDoc::new(&bytes[range.clone()])?)?;
+            let (entry, kind) = read(RawDoc::new(&bytes[range.clone()])?)?;
             let resumed = self.done.filter(|done| done.position().timestamp() == entry.at.timestamp());
             match (self.done, resumed) {
                 (Some(done), None) if entry.at < done.position() => continue,
                 _ => {}
             }
             let done = resumed.map(|done| done.position());
-            let last = match kind(&entry) {
+            let last = match kind {
                 Kind::Chain { previous, .. } if done.is_none_or(|done| done.ordinal < u32::MAX) => {
                     cuts.extend(chunks.finish().into_iter().map(Cut::Chunk));
                     let chain = Chain::new(bytes, range, &entry, previous, done, self.chunk_ops);
@@ -97,47 +97,63 @@ enum Kind<'a> {
     Nothing,
     /// One operation: the entry itself.
     Single,
-    /// The elements of this array.
-    Batch(RawDoc<'a>),
+    /// The elements of this array, which are so many.
+    Batch(RawDoc<'a>, u32),
     /// What stands in the entries before it, and in its own array if it has one.
     Chain { previous: OpTime },
     /// Something that can't be understood.
-    Problem(&'static str),
+    Problem(Problem),
 }
 
-fn kind<'a>(entry: &Entry<'a>) -> Kind<'a> {
+/// Reads an entry as far as that is possible. One that is damaged is a problem in its place, if it still says which place that is.
+fn read(doc: RawDoc<'_>) -> Result<(Entry<'_>, Kind<'_>), Malformed> {
+    let damaged = |entry, error| (entry, Kind::Problem(Problem::Damaged(error)));
+    match Entry::parse(doc) {
+        Ok(entry) => Ok(match kind(&entry) {
+            Ok(kind) => (entry, kind),
+            Err(error) => damaged(entry, error),
+        }),
+        Err(error) => Entry::up_to_damage(doc).map(|entry| damaged(entry, error)).ok_or(error),
+    }
+}
+
+fn kind<'a>(entry: &Entry<'a>) -> Result<Kind<'a>, Malformed> {
+    let unknown = |what| Ok(Kind::Problem(Problem::Unknown(what)));
     if entry.version.is_some_and(|version| version != 2) {
-        return Kind::Problem("an oplog entry of an unknown version");
+        return unknown("an oplog entry of an unknown version");
     }
     if entry.fields.op == b"n" {
-        return Kind::Nothing;
+        return Ok(Kind::Nothing);
     }
     if entry.fields.op != b"c" {
-        return Kind::Single;
+        return Ok(Kind::Single);
     }
-    let Some(o) = entry.fields.o else { return Kind::Problem("a command without `o`") };
+    let Some(o) = entry.fields.o else { return unknown("a command without `o`") };
+    // A command is told by its names, so all of them have to be readable.
+    count(o)?;
     if o.get("abortTransaction").is_some() {
-        return Kind::Nothing;
+        return Ok(Kind::Nothing);
     }
     if o.get("commitTransaction").is_some() {
         return match entry.previous {
-            Some(previous) => Kind::Chain { previous },
-            None => Kind::Problem("the commit of a prepared transaction that does not say where that is"),
+            Some(previous) => Ok(Kind::Chain { previous }),
+            None => unknown("the commit of a prepared transaction that does not say where that is"),
         };
     }
-    let Some(operations) = o.get("applyOps") else { return Kind::Single };
+    let Some(operations) = o.get("applyOps") else { return Ok(Kind::Single) };
     if entry.multi_op_type.is_some_and(|kind| !(0..=2).contains(&kind)) {
-        return Kind::Problem("an `applyOps` of an unknown `multiOpType`");
+        return unknown("an `applyOps` of an unknown `multiOpType`");
     }
     if is_piece(o) {
-        return Kind::Nothing;
+        return Ok(Kind::Nothing);
     }
-    match (operations.as_array(), entry.previous) {
-        (None, _) => Kind::Problem("an `applyOps` that is not an array"),
+    let Some(array) = operations.as_array() else { return unknown("an `applyOps` that is not an array") };
+    let count = count(array)?;
+    Ok(match entry.previous {
         // A retryable vectored insert names the entry before it in its session: that is no chain.
-        (Some(_), Some(previous)) if entry.multi_op_type != Some(1) => Kind::Chain { previous },
-        (Some(operations), _) => Kind::Batch(operations),
-    }
+        Some(previous) if entry.multi_op_type != Some(1) => Kind::Chain { previous },
+        _ => Kind::Batch(array, count),
+    })
 }
 
 /// Whether an `applyOps` is only a part of something: published when the end comes.
@@ -155,25 +171,20 @@ fn add(
     done: Option<Position>,
 ) -> Result<Position, Malformed> {
     match kind {
-        Kind::Batch(array) => {
-            let elements =
-                Elements { array: *array, first: 0, txn: transaction(entry, *array)?, held_by: None };
+        Kind::Batch(array, count) => {
+            // An `applyOps` that stands alone is a transaction if it has a session and a number, and is not a retryable write of several
+            // operations.
+            let txn = entry.transaction().map(|txn| Txn { count: *count, ..txn });
+            let elements = Elements { array: *array, first: 0, txn, held_by: None };
             let count = chunks.elements(entry.head(), &elements, done)?;
             let last = Position { ordinal: count.saturating_sub(1), ..entry.at };
             return Ok(done.map_or(last, |done| last.max(done)));
         }
         Kind::Single if done.is_none() => chunks.single(entry.head(), range, &entry.fields),
-        Kind::Problem(problem) if done.is_none() => chunks.problem(entry.head(), range, problem),
+        Kind::Problem(problem) if done.is_none() => chunks.problem(entry.head(), range, *problem),
         Kind::Single | Kind::Problem(_) | Kind::Nothing | Kind::Chain { .. } => {}
     }
     Ok(done.unwrap_or(entry.at))
-}
-
-/// The transaction of an `applyOps` that stands alone: one has a session and a number, and is not a retryable write of several
-/// operations.
-fn transaction(entry: &Entry<'_>, operations: RawDoc<'_>) -> Result<Option<Txn>, Malformed> {
-    let Some(txn) = entry.transaction() else { return Ok(None) };
-    Ok(Some(Txn { count: count(operations)?, ..txn }))
 }
 
 /// The number of an array's elements.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::chunks::range32;
 use super::fields::Fields;
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{Element, Malformed, RawDoc, RawValue};
 use crate::event::{Position, Txn};
 use crate::source::Op;
 
@@ -28,9 +28,18 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn parse(doc: RawDoc<'a>) -> Result<Self, Malformed> {
+        Self::of(doc.iter())
+    }
+
+    /// What stands before the damage in an entry that can't be parsed; none without its `ts`.
+    pub(super) fn up_to_damage(doc: RawDoc<'a>) -> Option<Self> {
+        Self::of(doc.iter().take_while(Result::is_ok)).ok()
+    }
+
+    fn of(elements: impl Iterator<Item = Result<Element<'a>, Malformed>>) -> Result<Self, Malformed> {
         let mut entry = Self::default();
         let mut timestamp = None;
-        for element in doc {
+        for element in elements {
             let element = element?;
             let value = element.value;
             if entry.fields.take(element) {

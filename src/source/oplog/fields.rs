@@ -77,7 +77,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes an element if it is one of these fields, and says whether it was.
-    #[inline(always)]
+    #[inline]
     pub(super) fn take(&mut self, Element { name, value }: Element<'a>) -> bool {
         // Byte by byte: that is compiled to a tree of decisions, and not to one comparison after the other.
         match name {

@@ -234,6 +234,16 @@ impl Connector {
         self.child.kill().await.unwrap();
     }
 
+    /// SIGSTOP: it stands still, and its connections stay open.
+    pub(crate) fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     /// SIGTERM.
     pub(crate) fn signal_end(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();

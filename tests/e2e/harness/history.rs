@@ -36,6 +36,12 @@ impl History {
         self.operations.last().expect("something happened").0
     }
 
+    /// Those of them that are picked.
+    pub(crate) fn only(&self, keep: impl Fn(Position, &str) -> bool) -> Self {
+        let kept = self.operations.iter().filter(|(at, about)| keep(*at, about));
+        Self { operations: kept.cloned().collect(), parts: HashMap::new() }
+    }
+
     /// A transaction of several entries happens at the last of them.
     fn entry(&mut self, entry: Document, at: Position, db: &str) {
         let o = entry.get_document("o").unwrap();

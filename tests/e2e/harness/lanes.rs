@@ -22,6 +22,8 @@ pub(crate) struct Seen {
     /// The record's key, if the sink has keys.
     pub(crate) key: Option<String>,
     pub(crate) event: Value,
+    /// The part of a MongoDB transaction, where it was split.
+    pub(crate) part: Option<u32>,
 }
 
 impl Seen {
@@ -36,7 +38,7 @@ impl Seen {
             Some(key) => format!("{}.{}/{}", text("db"), text("coll"), key["_id"]),
             None => format!("{}.{}!{op}", text("db"), text("coll")),
         };
-        Some(Self { at, op, about, place: place.to_owned(), key, event })
+        Some(Self { at, op, about, place: place.to_owned(), key, event, part: None })
     }
 
     fn is_watermark(&self) -> bool {
@@ -52,6 +54,12 @@ impl Lanes {
     /// All events, lane by lane, without watermarks.
     pub(crate) fn events(&self) -> impl Iterator<Item = &Seen> {
         self.0.iter().flatten().filter(|seen| !seen.is_watermark())
+    }
+
+    /// The lanes of a topic.
+    pub(crate) fn of(&self, place: &str) -> Self {
+        let is_there = |lane: &&Vec<Seen>| lane.iter().any(|seen| seen.place == place);
+        Self(self.0.iter().filter(is_there).cloned().collect())
     }
 
     /// All watermarks.

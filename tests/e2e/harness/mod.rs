@@ -85,6 +85,14 @@ pub(super) fn kafka_sink(kafka: &Kafka, prefix: &str, partitions: u32) -> String
     )
 }
 
+/// The same, with everything exactly once.
+pub(super) fn exactly_once_sink(bootstrap: &str, prefix: &str, partitions: u32) -> String {
+    format!(
+        "[sinks.kafka]\ntype = \"kafka\"\nbootstrap_servers = {bootstrap:?}\nprefix = \"{prefix}\"\n\
+         partitions = {partitions}\ndelivery = \"exactly_once\"\n"
+    )
+}
+
 /// The table of a NATS sink named `nats`; the stream has the name of the prefix.
 pub(super) fn nats_sink(nats: &Nats, prefix: &str) -> String {
     format!(

@@ -148,7 +148,13 @@ impl Generator {
                 let scope = doc! { "x": number };
                 Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "g()".to_owned(), scope })
             }
-            16 => self.pick(&[true, false]).then_some(Bson::MinKey).unwrap_or(Bson::MaxKey),
+            16 => {
+                if self.pick(&[true, false]) {
+                    Bson::MinKey
+                } else {
+                    Bson::MaxKey
+                }
+            }
             _ => Bson::Undefined,
         }
     }

@@ -16,7 +16,8 @@ use super::Images;
 use super::generate::Generator;
 use super::operators::Update;
 
-const DOCUMENTS: i32 = 40;
+/// Identifiers that no random value equals: a pipeline may give one another type.
+const DOCUMENTS: std::ops::Range<i32> = 100..140;
 /// A document that has grown larger is replaced.
 const BYTES_MAX: usize = 40_000;
 /// One that has grown larger than this is replaced now and then.
@@ -44,9 +45,9 @@ impl Server {
         let db = client.database("shop");
         let coll = db.collection("items");
         let mut generator = Generator::new(seed, version != MongoVersion::V4_4);
-        coll.insert_many((0..DOCUMENTS).map(|id| generator.stored(id))).await.unwrap();
+        coll.insert_many(DOCUMENTS.map(|id| generator.stored(id))).await.unwrap();
         let mut server = Self { client, db, coll, images: BTreeMap::new(), generator, _mongo: mongo };
-        let all: Vec<i32> = (0..DOCUMENTS).collect();
+        let all: Vec<i32> = DOCUMENTS.collect();
         server.look(&all).await;
         assert_eq!(server.images.len(), all.len());
         server

@@ -2,8 +2,8 @@
 
 use super::{apply_ops, cut, entry};
 use crate::event::{Mark, Position, Txn};
-use crate::source::Chunk;
 use crate::source::oplog::Cutter;
+use crate::source::{Chunk, Problem};
 
 pub(super) const SESSION: &str = r#""lsid": {"id": {"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}}, "txnNumber": 9,"#;
 pub(super) const FIRST: &str =
@@ -28,7 +28,12 @@ pub(super) fn places(chunks: &[Chunk]) -> Vec<(u32, u32)> {
 }
 
 pub(super) fn problems(chunks: &[Chunk]) -> Vec<&'static str> {
-    chunks.iter().flat_map(|chunk| &chunk.ops).filter_map(|op| op.problem).collect()
+    let problems = chunks.iter().flat_map(|chunk| &chunk.ops).filter_map(|op| op.problem);
+    let whats = problems.map(|problem| match problem {
+        Problem::Unknown(what) => what,
+        Problem::Damaged(error) => error.what,
+    });
+    whats.collect()
 }
 
 pub(super) fn transactions(chunks: &[Chunk]) -> Vec<Txn> {

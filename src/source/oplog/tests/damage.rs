@@ -4,12 +4,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::entry::Entry;
-use super::{apply_ops, entry};
+use super::{apply_ops, cut, entry};
 use crate::bson::extjson::{Mode, parse, write_doc, write_value};
 use crate::bson::{Malformed, RawDoc, RawValue};
-use crate::event::{Change, DeltaVisitor, Key};
+use crate::event::{Change, DeltaVisitor, Key, Mark};
 use crate::source::Namespaces;
-use crate::source::oplog::{Cut, Cutter, Pieces, translate};
+use crate::source::oplog::{Cut, Cutter, FaultKind, Pieces, translate};
 
 /// An entry of every shape.
 fn entries() -> Vec<Vec<u8>> {
@@ -83,6 +83,56 @@ fn an_entry_that_is_cut_off_is_refused() {
             assert!(Cutter::new(None).cut(&bytes, std::iter::once(Ok(0..length))).is_err());
         }
     }
+}
+
+/// The bytes with an element of a type that BSON does not have: the one whose name is `x~`.
+fn damaged(mut bytes: Vec<u8>) -> Vec<u8> {
+    let name = bytes.windows(2).position(|two| two == b"x~").unwrap();
+    bytes[name - 1] = 0x55;
+    bytes
+}
+
+#[test]
+fn a_damaged_entry_is_unreadable_in_its_place() {
+    let insert = |i| entry(i, r#""op": "i", "ns": "shop.a", "o": {"_id": 1}"#);
+    let session = r#""lsid": {"id": {"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}}, "txnNumber": 9,"#;
+    let of_array = |members: &str| {
+        let operations = r#"[{"op": "i", "ns": "shop.a", "o": {"_id": 1}}], "x~": 1"#;
+        entry(2, &format!(r#"{members} "op": "c", "ns": "admin.$cmd", "o": {{"applyOps": {operations}}}"#))
+    };
+    let mut within_array = apply_ops(2, 3, session, "");
+    let at = within_array.windows(3).position(|three| three == b"\x031\0").unwrap();
+    within_array[at] = 0x55;
+    for bad in [
+        damaged(entry(2, r#""op": "i", "ns": "shop.a", "o": {"_id": 1}, "x~": 1"#)),
+        damaged(entry(2, r#""x~": 1, "op": "n", "ns": "", "o": {"msg": "periodic noop"}"#)),
+        damaged(of_array("")),
+        damaged(of_array(session)),
+        within_array,
+    ] {
+        let entries = [insert(1), bad.clone(), insert(3)];
+        let chunks = cut(&mut Cutter::new(None), &entries);
+        let [chunk] = &chunks[..] else { panic!("not one chunk") };
+        let places: Vec<_> = chunk.ops.iter().map(|op| (op.at.i, op.at.ordinal)).collect();
+        assert_eq!((places, chunk.entries), (vec![(1, 0), (2, 0), (3, 0)], 3));
+        let results = chunk.ops.iter().map(|op| translate(chunk, op, &Namespaces::default(), ""));
+        let faults: Vec<_> = results.map(Result::err).collect();
+        let [None, Some(fault), None] = &faults[..] else { panic!("{faults:?}") };
+        assert_eq!((fault.kind, fault.at), (FaultKind::Unreadable, chunk.ops[1].at));
+        assert!(fault.what.starts_with("malformed BSON at byte "), "{}", fault.what);
+        assert_eq!(chunk.document(&chunk.ops[1]), bad);
+        // AND it is not met again
+        let rest = cut(&mut Cutter::new(Some(Mark::Tail { at: fault.at, term: None })), &entries);
+        assert_eq!(rest.iter().flat_map(|chunk| &chunk.ops).map(|op| op.at.i).collect::<Vec<_>>(), [3]);
+    }
+}
+
+#[test]
+fn an_entry_that_is_damaged_before_its_timestamp_has_no_place() {
+    let bytes = parse(r#"{"x~": 1, "ts": {"$timestamp": {"t": 5, "i": 6}}, "op": "n"}"#).unwrap();
+    let bytes = Bytes::from(damaged(bytes));
+    let error = Cutter::new(None).cut(&bytes, std::iter::once(Ok(0..bytes.len()))).unwrap_err();
+    assert_eq!(error.what, "unknown type of value");
 }
 
 #[test]

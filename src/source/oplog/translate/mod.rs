@@ -12,7 +12,7 @@ mod view;
 use super::fields::Fields;
 use crate::bson::RawDoc;
 use crate::event::{Change, ChangeEvent, Images, Key, Namespace};
-use crate::source::{Chunk, Namespaces, Op};
+use crate::source::{Chunk, Namespaces, Op, Problem};
 
 pub(in crate::source::oplog) use fault::Why;
 
@@ -30,7 +30,8 @@ pub fn translate<'a>(
 ) -> Result<Option<ChangeEvent<'a>>, Fault> {
     let fields = Fields::of(chunk, op);
     let meaning = match (op.problem, &fields) {
-        (Some(problem), _) => Err(Why::from(problem)),
+        (Some(Problem::Unknown(what)), _) => Err(Why::from(what)),
+        (Some(Problem::Damaged(error)), _) => Err(Why::from(error)),
         (None, Err(error)) => Err(Why::from(*error)),
         (None, Ok(fields)) => meaning(fields, namespaces),
     };
