@@ -103,7 +103,9 @@ impl ErrorKind {
             Self::Fenced => (Halt, "another instance has taken over; run only one of them"),
             Self::StoreUnavailable => (Retry, "check that the checkpoint store can be written"),
             Self::CheckpointUnreadable => (Halt, "restore it, or `mongo-observer checkpoint set` a position"),
-            Self::Handler => (Halt, "nothing was skipped: start again behind the last position that was handled"),
+            Self::Handler => {
+                (Halt, "nothing was skipped: start again behind the last position that was handled")
+            }
             Self::Ended => (Halt, "start it again"),
             Self::Local => (Halt, "check permissions and free space"),
             Self::Internal => (Halt, "please report this as a defect"),

@@ -17,6 +17,8 @@ mod http;
 mod kafka_sink;
 #[cfg(all(feature = "nats", feature = "servers"))]
 mod nats_sink;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "servers"))]
+mod reactive;
 #[cfg(feature = "connector")]
 mod readme;
 mod tidy;

@@ -26,15 +26,15 @@ use crate::query::{Filter, MatchError};
 use crate::retry::Pauses;
 
 /// How many batches a subscriber may be behind, unless it is set.
-const CAPACITY: usize = 1024;
+pub(super) const CAPACITY: usize = 1024;
 
 /// A read-only copy of a collection, in memory, that follows its source.
 ///
 /// A handle: clones share the copy, and any number of threads may read. Reading never waits for what is being written. When the last handle
 /// is gone, nothing follows the source any more, and subscribers come to an end.
 pub struct ReactiveCollection<T> {
-    published: Arc<Published<T>>,
-    _running: Arc<DropGuard>,
+    pub(super) published: Arc<Published<T>>,
+    pub(super) _running: Arc<DropGuard>,
 }
 
 impl<T> Clone for ReactiveCollection<T> {
@@ -112,7 +112,9 @@ impl<T> ReactiveCollection<T> {
         let closed = || Error::new(ErrorKind::Ended, "the collection has ended");
         match found.map_err(|_| closed())?.deref() {
             status if there(status) => Ok(()),
-            Status { state: Doing::Failed { reason }, .. } => Err(Error::new(ErrorKind::Ended, reason.clone())),
+            Status { state: Doing::Failed { reason }, .. } => {
+                Err(Error::new(ErrorKind::Ended, reason.clone()))
+            }
             _ => Err(closed()),
         }
     }
@@ -225,7 +227,7 @@ fn unique<T>(indexes: Vec<Result<Index<T>, Error>>) -> Result<Arc<[Index<T>]>, E
     Ok(indexes.into())
 }
 
-fn namespace(ns: &str) -> Result<(&str, &str), Error> {
+pub(super) fn namespace(ns: &str) -> Result<(&str, &str), Error> {
     let parts = ns.split_once('.').filter(|(db, coll)| !db.is_empty() && !coll.is_empty());
     parts.ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("`{ns}` is not a collection: write `database.collection`"))

@@ -54,7 +54,15 @@ impl Evidence {
 
     /// What the copy holds of a document that was changed while it was read; to be read again.
     pub(super) fn of_copy(id: Vec<u8>, at: Time) -> Self {
-        Self { id, since: at, until: at, is_exact: false, is_dirty: true, is_of_copy: true, ..Self::parked(&[]) }
+        Self {
+            id,
+            since: at,
+            until: at,
+            is_exact: false,
+            is_dirty: true,
+            is_of_copy: true,
+            ..Self::parked(&[])
+        }
     }
 
     pub(super) fn looked(wanted: Wanted, looked: Looked) -> Self {

@@ -146,8 +146,11 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_every_element_of_an_array_and_to_null_where_nothing_is() {
-        let document = doc! { "_id": 1, "a": [1, 2, 2.0], "b": [{ "c": 1 }, { "c": 2 }], "d": { "e": 1 }, "f": [] };
-        for (path, expected) in [("a", 2), ("b.c", 2), ("b.0.c", 2), ("d.e", 1), ("d.x", 1), ("x", 1), ("f", 1)] {
+        let document =
+            doc! { "_id": 1, "a": [1, 2, 2.0], "b": [{ "c": 1 }, { "c": 2 }], "d": { "e": 1 }, "f": [] };
+        for (path, expected) in
+            [("a", 2), ("b.c", 2), ("b.0.c", 2), ("d.e", 1), ("d.x", 1), ("x", 1), ("f", 1)]
+        {
             assert_eq!(values(path, &document), expected, "{path}");
         }
     }

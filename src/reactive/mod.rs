@@ -4,6 +4,8 @@ mod collection;
 mod document;
 mod evidence;
 mod feed;
+#[cfg(feature = "mongodb")]
+mod handler;
 mod index;
 mod key;
 mod partial;
@@ -23,6 +25,8 @@ pub use change::{Batch, Cause, Change};
 pub use collection::{Builder, ReactiveCollection};
 pub use document::{DecodeError, Doc};
 pub use feed::memory::{MemorySource, Writes};
+#[cfg(feature = "mongodb")]
+pub use handler::Replicator;
 pub use partial::{PartialBuilder, ReactivePartialCollection};
 pub use snapshot::{ByIndex, Snapshot};
 pub use status::{State, Status};

@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn paths_are_shown_as_find_shows_them() {
-        let document = doc! { "_id": 1, "b": { "c": 1, "d": 2 }, "a": 5, "l": [{ "c": 1, "d": 2 }, 7, [{ "c": 3 }]] };
+        let document =
+            doc! { "_id": 1, "b": { "c": 1, "d": 2 }, "a": 5, "l": [{ "c": 1, "d": 2 }, 7, [{ "c": 3 }]] };
         assert_eq!(shown(&["a"], &document), doc! { "_id": 1, "a": 5 });
         assert_eq!(shown(&["b.c", "a.x"], &document), doc! { "_id": 1, "b": { "c": 1 } });
         assert_eq!(shown(&["l.c"], &document), doc! { "_id": 1, "l": [{ "c": 1 }, [{ "c": 3 }]] });

@@ -79,6 +79,12 @@ struct Scratch {
     shown: Vec<u8>,
 }
 
+impl<T> std::fmt::Debug for Replica<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 impl<T: DeserializeOwned> Replica<T> {
     pub(super) fn new(db: &str, coll: &str, scope: Scope, specs: Arc<[Index<T>]>) -> Self {
         Self {
@@ -103,6 +109,16 @@ impl<T: DeserializeOwned> Replica<T> {
     /// The UUID of the collection, if it is known.
     pub(super) fn collection(&self) -> Option<[u8; 16]> {
         self.collection
+    }
+
+    /// The time of the changes that come in now.
+    pub(super) fn now(&self) -> Time {
+        self.unit.at.timestamp()
+    }
+
+    /// The position of the last of them.
+    pub(super) fn last(&self) -> Position {
+        self.unit.at
     }
 
     /// A copy begins.
@@ -176,7 +192,9 @@ impl<T: DeserializeOwned> Replica<T> {
             }
         }
         self.settle(at.timestamp());
-        if self.is_settling && at.timestamp() >= self.exact_from && !self.evidence.values().any(|one| one.is_of_copy)
+        if self.is_settling
+            && at.timestamp() >= self.exact_from
+            && !self.evidence.values().any(|one| one.is_of_copy)
         {
             // Whoever follows begins anew, with this.
             self.is_settling = false;
@@ -190,16 +208,20 @@ impl<T: DeserializeOwned> Replica<T> {
 
     /// Up to where everything is decided.
     pub(super) fn decided(&self) -> Position {
-        let pending = self.evidence.values().filter(|evidence| !evidence.is_exact()).map(|one| one.since).min();
+        let pending =
+            self.evidence.values().filter(|evidence| !evidence.is_exact()).map(|one| one.since).min();
         match pending {
-            Some((t, i)) if (t, i) <= self.state.at.timestamp() => Position::behind_entry(t, i.saturating_sub(1)),
+            Some((t, i)) if (t, i) <= self.state.at.timestamp() => {
+                Position::behind_entry(t, i.saturating_sub(1))
+            }
             _ => self.state.at,
         }
     }
 
     /// What is to be shown, with the batches that led to it; none before the first copy is complete.
     pub(super) fn shown(&mut self) -> Option<(State<T>, std::vec::Drain<'_, Message<T>>)> {
-        (!self.is_settling && self.copy.is_none()).then(|| (self.state.clone(), self.messages.drain(..)))
+        (!self.is_settling && self.copy.is_none() && self.unit.changes.is_empty())
+            .then(|| (self.state.clone(), self.messages.drain(..)))
     }
 
     /// Documents that have to be read once more.
@@ -242,8 +264,12 @@ impl<T: DeserializeOwned> Replica<T> {
             return;
         }
         let settled = |evidence: &Evidence| !evidence.is_exact() && evidence.is_settled(now);
-        let keys: Vec<Key> =
-            self.evidence.iter().filter(|(_, evidence)| settled(evidence)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = self
+            .evidence
+            .iter()
+            .filter(|(_, evidence)| settled(evidence))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in keys {
             let Some(evidence) = self.evidence.remove(&key) else { continue };
             match evidence.image.as_deref().map(RawDoc::new) {
@@ -273,7 +299,10 @@ impl<T: DeserializeOwned> Replica<T> {
     }
 
     fn document(&mut self, now: Time, change: &Change<'_>) -> Result<(), Trouble> {
-        let id = change.key().and_then(|key| key.id()).ok_or(Trouble::Lost("a change without `_id`".to_owned()))?;
+        let id = change
+            .key()
+            .and_then(|key| key.id())
+            .ok_or(Trouble::Lost("a change without `_id`".to_owned()))?;
         let key = Key::of(id, &mut self.scratch.key)?;
         if !self.evidence.is_empty()
             && let Some(evidence) = self.evidence.get(&key)
@@ -313,7 +342,9 @@ impl<T: DeserializeOwned> Replica<T> {
         image.clear();
         let applied = apply(old.whole(), delta, mode, &mut image);
         let result = match applied {
-            Ok(()) => RawDoc::new(&image).map_err(Trouble::from).and_then(|image| self.set(key, image, Cause::MoveIn)),
+            Ok(()) => RawDoc::new(&image)
+                .map_err(Trouble::from)
+                .and_then(|image| self.set(key, image, Cause::MoveIn)),
             Err(error) => Err(Trouble::Lost(error.to_string())),
         };
         self.scratch.image = image;
@@ -330,7 +361,13 @@ impl<T: DeserializeOwned> Replica<T> {
     }
 
     /// A change of a document that the collection does not hold, or not surely.
-    fn by_evidence(&mut self, now: Time, key: &Key, id: RawValue<'_>, change: &Change<'_>) -> Result<(), Trouble> {
+    fn by_evidence(
+        &mut self,
+        now: Time,
+        key: &Key,
+        id: RawValue<'_>,
+        change: &Change<'_>,
+    ) -> Result<(), Trouble> {
         let Some(mut evidence) = self.evidence.remove(key) else { return Ok(()) };
         let result = if evidence.is_exact() && now > evidence.until {
             self.advance(&mut evidence, id, change, Strictness::Strict)
@@ -341,10 +378,13 @@ impl<T: DeserializeOwned> Replica<T> {
             Ok(())
         };
         let shows = evidence.is_exact() && now >= evidence.since && self.state.get(key).is_none();
-        let result = result.and_then(|()| match evidence.image.as_deref().filter(|_| shows).map(RawDoc::new) {
-            Some(image) => self.set(key, image?, if is_insert(change) { Cause::Write } else { Cause::MoveIn }),
-            None => Ok(()),
-        });
+        let result =
+            result.and_then(|()| match evidence.image.as_deref().filter(|_| shows).map(RawDoc::new) {
+                Some(image) => {
+                    self.set(key, image?, if is_insert(change) { Cause::Write } else { Cause::MoveIn })
+                }
+                None => Ok(()),
+            });
         self.evidence.insert(key.clone(), evidence);
         result
     }
@@ -425,8 +465,13 @@ impl<T: DeserializeOwned> Replica<T> {
         Ok(Doc::new(&self.scratch.shown, Some(image.as_bytes()), failures))
     }
 
-    fn command(&mut self, event: &ChangeEvent<'_>, command: &crate::event::Command<'_>) -> Result<(), Trouble> {
-        let is_here = event.ns.db == self.db && (event.ns.coll == self.coll || command.name == "dropDatabase");
+    fn command(
+        &mut self,
+        event: &ChangeEvent<'_>,
+        command: &crate::event::Command<'_>,
+    ) -> Result<(), Trouble> {
+        let is_here =
+            event.ns.db == self.db && (event.ns.coll == self.coll || command.name == "dropDatabase");
         let comes_here = command.to.is_some_and(|to| to.db == self.db && to.coll == self.coll);
         let lost = |what: &str| Err(Trouble::Lost(what.to_owned()));
         if comes_here {
@@ -445,7 +490,8 @@ impl<T: DeserializeOwned> Replica<T> {
                 Ok(())
             }
             "drop" | "rename" | "dropDatabase" => {
-                let is_other = event.own_collection_id().is_some_and(|id| self.collection.is_some_and(|own| own != id));
+                let is_other =
+                    event.own_collection_id().is_some_and(|id| self.collection.is_some_and(|own| own != id));
                 if command.of == crate::event::CollectionType::Collection && !is_other {
                     self.clear();
                     self.collection = None;

@@ -83,7 +83,11 @@ mod tests {
             (r#"{"what": {}}"#, true),
         ] {
             let diff = parse(diff).unwrap();
-            assert_eq!(scope.could_hold_after(&Delta::Diff(RawDoc::new(&diff).unwrap())), expected, "{diff:?}");
+            assert_eq!(
+                scope.could_hold_after(&Delta::Diff(RawDoc::new(&diff).unwrap())),
+                expected,
+                "{diff:?}"
+            );
         }
         let set = parse(r#"{"items.0.price": 3}"#).unwrap();
         let delta = Delta::Modifiers { set: Some(RawDoc::new(&set).unwrap()), unset: None };

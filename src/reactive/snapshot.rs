@@ -83,8 +83,8 @@ impl<T> Snapshot<T> {
     /// The documents by one of the collection's indexes.
     pub fn by(&self, index: &str) -> Result<ByIndex<'_, T>, Error> {
         let place = self.0.index(index);
-        let place =
-            place.ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no index named `{index}`")))?;
+        let place = place
+            .ok_or_else(|| Error::new(ErrorKind::Config, format!("there is no index named `{index}`")))?;
         Ok(ByIndex { state: &self.0, index: place })
     }
 }

@@ -37,7 +37,10 @@ impl<T> Clone for State<T> {
 
 impl<T> fmt::Debug for State<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("documents", &self.docs.len()).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("documents", &self.docs.len())
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +74,12 @@ impl<T> State<T> {
     }
 
     /// The documents of an index whose entries lie within these bounds, in order.
-    pub(super) fn range(&self, index: usize, from: Bound<&Key>, to: Bound<&Key>) -> impl Iterator<Item = &Doc<T>> {
+    pub(super) fn range(
+        &self,
+        index: usize,
+        from: Bound<&Key>,
+        to: Bound<&Key>,
+    ) -> impl Iterator<Item = &Doc<T>> {
         self.indexes[index].range::<_, Key>((from, to)).map(|(_, doc)| doc)
     }
 }

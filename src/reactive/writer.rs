@@ -96,7 +96,7 @@ impl<T: DeserializeOwned> Writer<T> {
             FeedItem::Loaded { at, exact_from } => {
                 self.replica.loaded(at, exact_from);
                 self.look_again().await?;
-                self.show(None, true);
+                show(&mut self.replica, &self.published, None, true);
             }
             FeedItem::Changes(changes) => self.changes(&*changes).await?,
         }
@@ -135,7 +135,7 @@ impl<T: DeserializeOwned> Writer<T> {
         if changes.ends_unit() {
             self.replica.ends(changes.end());
             self.look_again().await?;
-            self.show(changes.wall_ms(), count == 0);
+            show(&mut self.replica, &self.published, changes.wall_ms(), count == 0);
         }
         Ok(())
     }
@@ -165,31 +165,6 @@ impl<T: DeserializeOwned> Writer<T> {
     async fn look_again(&mut self) -> Result<(), Stop> {
         let wanted = self.replica.wanted_again();
         self.look_up(wanted).await
-    }
-
-    fn show(&mut self, wall_ms: Option<i64>, is_idle: bool) {
-        let position = self.replica.decided();
-        let pending = self.replica.evidence.len();
-        let decode_errors = self.replica.counts.decode_errors.load(Ordering::Relaxed);
-        let (filter_errors, inconsistencies, lookups) = {
-            let counts = &self.replica.counts;
-            (counts.filter_errors, counts.inconsistencies, counts.lookups)
-        };
-        let Some((state, messages)) = self.replica.shown() else { return };
-        let documents = state.len();
-        self.published.show(state, messages);
-        self.published.tell(|status| {
-            status.state = State::Live;
-            status.is_ready = true;
-            status.position = Some(position);
-            status.lag = if is_idle { None } else { wall_ms.map(since).or(status.lag) };
-            status.documents = documents;
-            status.pending = pending;
-            status.decode_errors = decode_errors;
-            status.filter_errors = filter_errors;
-            status.inconsistencies = inconsistencies;
-            status.lookups = lookups;
-        });
     }
 
     /// What an error of the source leads to; whether that is the end.
@@ -238,6 +213,37 @@ impl<T: DeserializeOwned> Writer<T> {
         tracing::error!(reason, "the collection has ended");
         self.published.tell(|status| status.state = State::Failed { reason });
     }
+}
+
+/// Shows what the replica has come to, if it can be shown.
+pub(super) fn show<T: DeserializeOwned>(
+    replica: &mut Replica<T>,
+    published: &Published<T>,
+    wall_ms: Option<i64>,
+    is_idle: bool,
+) {
+    let position = replica.decided();
+    let pending = replica.evidence.len();
+    let decode_errors = replica.counts.decode_errors.load(Ordering::Relaxed);
+    let (filter_errors, inconsistencies, lookups) = {
+        let counts = &replica.counts;
+        (counts.filter_errors, counts.inconsistencies, counts.lookups)
+    };
+    let Some((state, messages)) = replica.shown() else { return };
+    let documents = state.len();
+    published.show(state, messages);
+    published.tell(|status| {
+        status.state = State::Live;
+        status.is_ready = true;
+        status.position = Some(position);
+        status.lag = if is_idle { None } else { wall_ms.map(since).or(status.lag) };
+        status.documents = documents;
+        status.pending = pending;
+        status.decode_errors = decode_errors;
+        status.filter_errors = filter_errors;
+        status.inconsistencies = inconsistencies;
+        status.lookups = lookups;
+    });
 }
 
 fn since(wall_ms: i64) -> Duration {

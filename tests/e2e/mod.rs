@@ -30,5 +30,5 @@ mod several;
 mod shutdown;
 mod token;
 mod transactions;
-mod updates;
+pub(crate) mod updates;
 mod versions;

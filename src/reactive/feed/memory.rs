@@ -51,7 +51,8 @@ impl fmt::Debug for MemorySource {
 impl MemorySource {
     /// An empty collection of that name, `database.collection`.
     pub fn new(ns: &str) -> Self {
-        let shared = Shared { ns: ns.to_owned(), history: Mutex::default(), length: watch::Sender::default() };
+        let shared =
+            Shared { ns: ns.to_owned(), history: Mutex::default(), length: watch::Sender::default() };
         Self(Arc::new(shared))
     }
 
@@ -179,7 +180,9 @@ impl History {
                 Op::Insert(document) | Op::Replace(document) if key_of(document) == wanted => {
                     image = Some(document.clone());
                 }
-                Op::Set { id, paths } if key_of(id) == wanted => image = image.map(|image| set(&image, paths)),
+                Op::Set { id, paths } if key_of(id) == wanted => {
+                    image = image.map(|image| set(&image, paths))
+                }
                 Op::Delete { id } if key_of(id) == wanted => image = None,
                 Op::Drop => image = None,
                 _ => {}

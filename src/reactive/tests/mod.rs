@@ -58,7 +58,10 @@ fn id<T>(doc: &Doc<T>) -> Vec<u8> {
 }
 
 async fn next<T>(changes: &mut Changes<T>) -> Next<T> {
-    tokio::time::timeout(Duration::from_secs(20), changes.next()).await.expect("in time").expect("not the end")
+    tokio::time::timeout(Duration::from_secs(20), changes.next())
+        .await
+        .expect("in time")
+        .expect("not the end")
 }
 
 fn causes<T>(next: &Next<T>) -> Vec<String> {
@@ -88,7 +91,9 @@ async fn a_collection_has_what_was_there_and_follows_what_comes() {
     assert_eq!((orders.snapshot().len(), before.len()), (2, 1));
     assert_eq!(before.get(1).unwrap().typed().unwrap().status, "new");
     let Next::Batch(batch) = next(&mut changes).await else { panic!("a reset") };
-    let [Change::Updated { old, new }] = &batch.iter().cloned().collect::<Vec<_>>()[..] else { panic!("{batch:?}") };
+    let [Change::Updated { old, new }] = &batch.iter().cloned().collect::<Vec<_>>()[..] else {
+        panic!("{batch:?}")
+    };
     assert_eq!((old.typed().unwrap().status.as_str(), new.typed().unwrap().status.as_str()), ("new", "paid"));
     let at = source.delete(1);
     orders.wait_for(Timestamp { time: at.t, increment: at.i }).await.unwrap();
@@ -168,7 +173,8 @@ async fn indexes_find_what_a_scan_finds() {
     assert_eq!(snapshot.by("by_total").unwrap().eq(2).count(), 5);
     assert_eq!(snapshot.by("by_total").unwrap().range(1..3).count(), 9);
     assert_eq!(snapshot.by("by_total").unwrap().range(3..1).count(), 0);
-    let totals: Vec<f64> = snapshot.by("by_total").unwrap().range(3.0..).map(|doc| doc.typed().unwrap().total).collect();
+    let totals: Vec<f64> =
+        snapshot.by("by_total").unwrap().range(3.0..).map(|doc| doc.typed().unwrap().total).collect();
     assert!(totals.len() == 7 && totals.is_sorted(), "{totals:?}");
     assert!(snapshot.by("by_x").err().unwrap().to_string().contains("no index named `by_x`"));
     let filter = Filter::parse_json(r#"{"status": "new", "total": {"$gte": 3}}"#).unwrap();
@@ -228,7 +234,10 @@ async fn documents_move_into_a_part_and_out_of_it() {
         .unwrap();
     open.ready().await.unwrap();
     let (start, mut changes) = open.subscribe();
-    assert_eq!(start.iter().map(|doc| doc.typed().unwrap().clone()).collect::<Vec<_>>(), [doc! { "_id": 1, "total": 1.0 }]);
+    assert_eq!(
+        start.iter().map(|doc| doc.typed().unwrap().clone()).collect::<Vec<_>>(),
+        [doc! { "_id": 1, "total": 1.0 }]
+    );
     let position = source.set(2, &doc! { "total": 3.0 });
     open.reached(position).await.unwrap();
     assert_eq!(open.status().borrow().lookups, 0, "the filter does not read it");
@@ -236,7 +245,10 @@ async fn documents_move_into_a_part_and_out_of_it() {
     let moved = next(&mut changes).await;
     assert_eq!(causes(&moved), ["in MoveIn"]);
     let Next::Batch(batch) = moved else { unreachable!() };
-    assert_eq!(batch.iter().next().unwrap().new().unwrap().typed().unwrap(), &doc! { "_id": 2, "total": 3.0 });
+    assert_eq!(
+        batch.iter().next().unwrap().new().unwrap().typed().unwrap(),
+        &doc! { "_id": 2, "total": 3.0 }
+    );
     // What is not shown is no change.
     source.set(2, &doc! { "note": "x" });
     source.set(1, &doc! { "status": "held" });
@@ -246,5 +258,8 @@ async fn documents_move_into_a_part_and_out_of_it() {
     source.insert(&order(3, "open", 0.0));
     assert_eq!(causes(&next(&mut changes).await), ["in Write"]);
     assert_eq!(open.status().borrow().lookups, 1);
-    assert_eq!(open.snapshot().position(), Position::behind_entry(1, source.insert(&order(3, "open", 0.0)).i - 1));
+    assert_eq!(
+        open.snapshot().position(),
+        Position::behind_entry(1, source.insert(&order(3, "open", 0.0)).i - 1)
+    );
 }

@@ -85,7 +85,8 @@ async fn part_is_what_matches(seed: u64, filter: Document) {
                 }
                 some.applied.take(&of_part);
             }
-            let expected = all.applied.0.iter().filter(|(_, doc)| matching.matches(RawDoc::new(doc).unwrap()).unwrap());
+            let expected =
+                all.applied.0.iter().filter(|(_, doc)| matching.matches(RawDoc::new(doc).unwrap()).unwrap());
             let expected: BTreeMap<_, _> = expected.map(|(key, doc)| (key.clone(), doc.clone())).collect();
             assert_eq!(some.applied.0, expected, "seed {seed}, {filter}, at {:?}", all.at);
             if whole_changes.is_empty() {

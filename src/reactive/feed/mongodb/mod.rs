@@ -33,10 +33,17 @@ pub(in crate::reactive) struct MongoFeed {
 enum Step {
     Begin,
     /// Reads the copy.
-    Copy { from: Mark, collection: Option<[u8; 16]>, cursor: Option<RawBatchCursor> },
+    Copy {
+        from: Mark,
+        collection: Option<[u8; 16]>,
+        cursor: Option<RawBatchCursor>,
+    },
     /// Opens the tail.
     Open(Mark),
-    Tail { chunks: ChunkStream, done: Mark },
+    Tail {
+        chunks: ChunkStream,
+        done: Mark,
+    },
 }
 
 impl MongoFeed {
@@ -100,8 +107,11 @@ impl MongoFeed {
         match chunks.next().await.ok_or_else(ended).flatten() {
             Ok(chunk) => {
                 *done = chunk.end;
-                let changes =
-                    OplogChanges { chunk, namespaces: Arc::clone(&self.namespaces), source: self.name.clone() };
+                let changes = OplogChanges {
+                    chunk,
+                    namespaces: Arc::clone(&self.namespaces),
+                    source: self.name.clone(),
+                };
                 Ok(FeedItem::Changes(Box::new(changes)))
             }
             Err(error) => {

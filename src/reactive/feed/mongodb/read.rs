@@ -74,7 +74,9 @@ impl Reader {
             Some(Bson::Binary(uuid)) => uuid.bytes.as_slice().try_into().ok(),
             _ => None,
         });
-        let id = id.ok_or_else(|| Error::new(ErrorKind::Unsupported, "the server names no UUID of the collection"))?;
+        let id = id.ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the server names no UUID of the collection")
+        })?;
         Ok(Some(Collection { id }))
     }
 
@@ -86,7 +88,9 @@ impl Reader {
             _ if options.is_some_and(|options| options.get_bool("capped").unwrap_or(false)) => {
                 Some("is capped: what falls out of it is not in every server's oplog")
             }
-            _ if self.filter.is_some() && options.is_some_and(|options| options.contains_key("collation")) => {
+            _ if self.filter.is_some()
+                && options.is_some_and(|options| options.contains_key("collation")) =>
+            {
                 Some("has a collation, by which a filter is not evaluated here")
             }
             _ => None,
@@ -212,9 +216,10 @@ pub(super) fn batch(reply: Option<Result<RawBatch, DriverError>>) -> Result<Opti
     let reply = RawDoc::new(reply.as_raw_document().as_bytes()).map_err(|_| damaged())?;
     let cursor = reply.get("cursor").and_then(RawValue::as_doc).ok_or_else(damaged)?;
     let batch = cursor.get("nextBatch").or_else(|| cursor.get("firstBatch")).and_then(RawValue::as_array);
-    let documents = batch.ok_or_else(damaged)?.iter().map(|element| {
-        element.map(|element| element.value.as_bytes().to_vec()).map_err(|_| damaged())
-    });
+    let documents = batch
+        .ok_or_else(damaged)?
+        .iter()
+        .map(|element| element.map(|element| element.value.as_bytes().to_vec()).map_err(|_| damaged()));
     documents.collect::<Result<_, _>>().map(Some)
 }
 
