@@ -37,7 +37,12 @@ struct Lines;
 
 impl Router for Lines {
     fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
-        let route = Route { name: "lines".to_owned(), addressing: Addressing::Lines, bytes_max: usize::MAX };
+        let route = Route {
+            name: "lines".to_owned(),
+            addressing: Addressing::Lines,
+            bytes_max: usize::MAX,
+            tombstones: false,
+        };
         future::ok(Arc::new(route)).boxed()
     }
 
