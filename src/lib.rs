@@ -67,6 +67,13 @@ pub mod event;
 pub mod format;
 pub mod query;
 
+#[cfg(feature = "mongodb")]
+pub mod observer;
+#[cfg(feature = "reactive")]
+pub mod reactive;
+#[cfg(feature = "tokio")]
+pub mod retry;
+
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod checkpoint;

@@ -21,6 +21,8 @@ mod kafka_sink;
 mod match_;
 #[cfg(all(feature = "nats", feature = "servers"))]
 mod nats_sink;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "servers"))]
+mod reactive;
 #[cfg(feature = "connector")]
 mod readme;
 mod tidy;

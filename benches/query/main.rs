@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench query --no-default-features`. Documents per second is what to read. Documents are 10,000 different ones of twenty
 //! fields, the filters' fields among them; `walk` looks at every element of the top level and is what a scan can't be faster than.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_wrap, missing_docs)]
 
 use std::hint::black_box;
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Disposition, Error};
 use crate::event::Mark;
+use crate::retry::{Pauses, jitter};
 
 /// How long to wait between attempts.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +22,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The pause behind the `failures`-th failure in a row. `jitter` lies in 0..1 and keeps a fleet from coming back all at once.
-    fn pause(&self, failures: u32, jitter: f64) -> Duration {
-        let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        doubled.min(self.longest).mul_f64(0.5 + jitter / 2.0)
+    fn pauses(&self) -> Pauses {
+        Pauses { first: self.first, longest: self.longest }
     }
 }
 
@@ -70,7 +69,7 @@ pub async fn supervise(
             return Err(error);
         }
         failures += 1;
-        let mut pause = backoff.pause(failures, jitter(started));
+        let mut pause = backoff.pauses().behind(failures, jitter(started.into_std()));
         if let (false, Some(limit)) = (ever_opened, backoff.startup) {
             // The last try comes when the time is up, not after it.
             pause = pause.min(limit.saturating_sub(started.elapsed()));
@@ -82,11 +81,6 @@ pub async fn supervise(
             () = tokio::time::sleep(pause) => {}
         }
     }
-}
-
-/// Anything that differs between processes will do.
-fn jitter(started: Instant) -> f64 {
-    f64::from(started.elapsed().subsec_nanos() % 1000) / 1000.0
 }
 
 #[cfg(test)]

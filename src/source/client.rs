@@ -23,7 +23,8 @@ const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Deployment {
     client: Client,
-    options: ClientOptions,
+    /// How its members are reached one by one; unknown of a client that somebody else has made.
+    options: Option<ClientOptions>,
     /// The set's name, and its id where the privileges allow to read it: `rs0/65f0…`.
     pub source: String,
     /// The server's version, such as `6.0.5`.
@@ -49,6 +50,20 @@ impl Deployment {
         if let Some(error) = unsupported(&hello, &addresses(&options.hosts)) {
             return Err(error);
         }
+        Ok(Self::described(client, Some(options), &hello).await)
+    }
+
+    /// The replica set that a client is connected to already; fails where it is none. Its members are not asked one by one for a position
+    /// that the preferred one has lost.
+    pub async fn of(client: Client) -> Result<Self, Error> {
+        let hello = hello(&client).await.map_err(|error| fault(&error, "asking what deployment it is"))?;
+        match unsupported(&hello, hello.get_str("me").unwrap_or("the server")) {
+            Some(error) => Err(error),
+            None => Ok(Self::described(client, None, &hello).await),
+        }
+    }
+
+    async fn described(client: Client, options: Option<ClientOptions>, hello: &Document) -> Self {
         let source = source(&client, hello.get_str("setName").unwrap_or_default()).await;
         let version = server_version(&client).await.unwrap_or_default();
         let hosts = ["hosts", "passives"]
@@ -57,8 +72,8 @@ impl Deployment {
             .flatten()
             .filter_map(|host| host.as_str().map(str::to_owned))
             .collect();
-        let is_shard = is_shard(&hello);
-        Ok(Self { client, options, source, version, hosts, is_shard })
+        let is_shard = is_shard(hello);
+        Self { client, options, source, version, hosts, is_shard }
     }
 
     /// The driver's client.
@@ -78,8 +93,8 @@ impl Deployment {
     }
 
     /// A client that speaks with one member only, whatever its state.
-    pub(super) fn member(&self, host: &str) -> Result<Client, Error> {
-        direct(&self.options, host, SELECTION_TIMEOUT)
+    pub(super) fn member(&self, host: &str) -> Option<Result<Client, Error>> {
+        self.options.as_ref().map(|options| direct(options, host, SELECTION_TIMEOUT))
     }
 
     /// Ends all connections. To be called after all cursors are dropped: the driver ends them in the background, and would complain on
@@ -123,7 +138,7 @@ fn direct_options(options: &ClientOptions, address: ServerAddress, timeout: Dura
 }
 
 /// The read preference of the URI, which the driver does not apply to commands by itself.
-pub(super) fn selection(client: &Client) -> Option<SelectionCriteria> {
+pub(crate) fn selection(client: &Client) -> Option<SelectionCriteria> {
     client.selection_criteria().cloned()
 }
 
@@ -261,7 +276,7 @@ async fn server_version(client: &Client) -> Option<String> {
 }
 
 /// What is majority-committed now, on the member that answers. Not the newest entry: there may still be holes before it.
-pub(super) async fn majority_point(client: &Client) -> Result<Mark, Error> {
+pub(crate) async fn majority_point(client: &Client) -> Result<Mark, Error> {
     let hello = hello(client).await.map_err(|error| fault(&error, "reading the majority point"))?;
     let optime = hello.get_document("lastWrite").and_then(|last| last.get_document("majorityOpTime"));
     let found =
@@ -351,7 +366,7 @@ pub async fn window(deployment: &Deployment) -> Result<Window, Error> {
 }
 
 /// What an error of the driver means for us. `doing` says what failed.
-pub(super) fn fault(error: &DriverError, doing: &str) -> Error {
+pub(crate) fn fault(error: &DriverError, doing: &str) -> Error {
     let kind = match error.kind.as_ref() {
         DriverKind::Authentication { .. } => {
             return Error::mongodb(ErrorKind::Unauthorized, "MongoDB: login failed", error);

@@ -37,5 +37,5 @@ mod statistics;
 mod table;
 mod token;
 mod transactions;
-mod updates;
+pub(crate) mod updates;
 mod versions;

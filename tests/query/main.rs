@@ -2,7 +2,7 @@
 //!
 //! Documents, filters and sorts are thrown with a seed, which is printed. `QUERY_SEED` sets it, `QUERY_ROUNDS` how long it goes on: a round
 //! takes about half a second.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, missing_docs)]
 
 mod compare;
 mod dice;

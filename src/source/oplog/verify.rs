@@ -52,7 +52,8 @@ pub(super) async fn member_with(deployment: &Deployment, mark: Mark) -> Result<C
         return Ok(deployment.client().clone());
     }
     for host in &deployment.hosts {
-        let client = deployment.member(host)?;
+        let Some(client) = deployment.member(host) else { break };
+        let client = client?;
         match ask(&client, mark).await {
             Ok(Verdict::Found) => {
                 tracing::warn!(member = %host, position = %mark.position(), "only this member still has the position");

@@ -6,7 +6,7 @@ mod buckets;
 mod foreign;
 mod generate;
 mod operators;
-mod server;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 

@@ -26,9 +26,9 @@ const BYTES_FEW: usize = 4000;
 pub(super) type Image = Vec<u8>;
 type Looked = Vec<(i32, Image)>;
 
-pub(super) struct Server {
-    pub(super) client: Client,
-    pub(super) db: Database,
+pub(crate) struct Server {
+    pub(crate) client: Client,
+    pub(crate) db: Database,
     coll: Collection<RawDocumentBuf>,
     /// By `_id`: what the document was after each attempt to change it.
     pub(super) images: BTreeMap<i32, Vec<Image>>,
@@ -37,7 +37,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(version: MongoVersion, seed: u64) -> Self {
+    pub(crate) async fn start(version: MongoVersion, seed: u64) -> Self {
         let mongo = Mongo::builder().version(version).start().await.unwrap();
         let mut options = ClientOptions::parse(mongo.uri()).await.unwrap();
         options.retry_writes = Some(false);
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// Attempts some updates; says how many.
-    pub(super) async fn step(&mut self) -> u64 {
+    pub(crate) async fn step(&mut self) -> u64 {
         match self.generator.random.below(16) {
             0..9 => self.several(12).await,
             9..12 => self.find_and_modify().await,
