@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::bson::extjson::{Mode, parse, write_doc};
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{self, Malformed, RawDoc, RawValue};
 use crate::event::{self, Delta, DeltaVisitor, Mark, Strictness};
 use crate::format::{Addressing, Encoder, Json, RecordWriter, Route};
+use crate::query::{Filter, SortSpec};
 use crate::source::oplog::{Cut, Cutter, Pieces, translate};
 use crate::source::{Chunk, Namespaces};
 
@@ -120,4 +121,27 @@ impl DeltaVisitor for Values {
     fn removed(&mut self, _: &[u8]) {}
 
     fn truncated(&mut self, _: &[u8], _: i32) {}
+}
+
+/// A filter, a sort and the documents to try them on, one behind the other.
+pub fn filter(data: &[u8]) {
+    let mut documents = documents(data);
+    let (Some(filter), Some(sort)) = (documents.next(), documents.next()) else { return };
+    let (filter, sort) = (Filter::parse(filter), SortSpec::parse(sort));
+    for doc in documents {
+        if let Ok(filter) = &filter {
+            let _ = filter.matches(doc);
+        }
+        if let Ok(sort) = &sort {
+            let _ = sort.key(doc);
+        }
+        for element in doc.iter().map_while(Result::ok) {
+            let (Ok(key), Ok(order)) =
+                (bson::key(element.value), bson::compare(element.value, element.value))
+            else {
+                continue;
+            };
+            assert!(order.is_eq() && !key.is_empty(), "a value is not equal to itself");
+        }
+    }
 }

@@ -159,6 +159,7 @@ mod tests {
             key: 0..0,
             value: None,
             at: mark(5).position(),
+            deletes: false,
         }
     }
 

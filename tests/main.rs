@@ -15,6 +15,8 @@ mod e2e;
 mod http;
 #[cfg(all(feature = "kafka", feature = "servers"))]
 mod kafka_sink;
+#[cfg(feature = "connector")]
+mod match_;
 #[cfg(all(feature = "nats", feature = "servers"))]
 mod nats_sink;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "servers"))]

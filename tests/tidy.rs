@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("status", &["error", "event"]),
     ("monitor", &["error", "event", "metrics", "pipeline", "source", "status"]),
     ("http", &["error", "metrics", "status"]),
-    ("fuzzing", &["bson", "event", "format", "source"]),
+    ("fuzzing", &["bson", "event", "format", "query", "source"]),
     ("servers", &["error"]),
     ("reactive", &["bson", "error", "event", "format", "query", "retry"]),
     ("reactive/handler", &["bson", "error", "event", "observer", "query", "reactive", "retry"]),

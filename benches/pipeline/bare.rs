@@ -1,4 +1,4 @@
-//! What the connector is made of, without the connector: a raw cursor, a producer, and the one piped into the other.
+//! What the connector is made of, without the connector: a raw cursor, publishers, and the one piped into the others.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 
+use super::chain::Chain;
 use super::table::Measure;
 
 /// The connector's own limits and settings.
@@ -30,8 +31,8 @@ const SETTINGS: [(&str, &str); 10] = [
     ("queue.buffering.max.kbytes", "65536"),
 ];
 /// As much as the connector's budget lets through.
-const UNDER_WAY_MAX: u64 = 8 << 20;
-const HEADER: &str = "v1 1795393406-0000000001-0000000000 1 rs0/6b0574e82148b8612ab610f8";
+pub(crate) const UNDER_WAY_MAX: u64 = 8 << 20;
+pub(crate) const HEADER: &str = "v1 1795393406-0000000001-0000000000 1 rs0/6b0574e82148b8612ab610f8";
 
 pub(crate) fn run(role: &str) {
     let variable = |name: &str| std::env::var(format!("BENCH_{name}")).unwrap();
@@ -45,7 +46,7 @@ pub(crate) fn run(role: &str) {
     runtime.block_on(async {
         match role {
             "Cursor" => {
-                cursor(&variable("MONGO"), &variable("START"), count, |_| {}).await;
+                cursor(&variable("MONGO"), &variable("START"), count, async |_| {}).await;
             }
             "Producer" => {
                 let out = out().await;
@@ -57,8 +58,22 @@ pub(crate) fn run(role: &str) {
             }
             "Pipe" | "Pipe12" => {
                 let out = out().await;
-                cursor(&variable("MONGO"), &variable("START"), count, |entry| out.send(entry)).await;
+                cursor(&variable("MONGO"), &variable("START"), count, async |entry| out.send(entry)).await;
                 out.flush();
+            }
+            "Chain" => {
+                let mut out = Chain::new(&variable("NATS"), &variable("TOPIC")).await;
+                let record = vec![b'x'; 1400];
+                for _ in 0..count {
+                    out.send(&record).await;
+                }
+                out.flush().await;
+            }
+            "ChainPipe" => {
+                let mut out = Chain::new(&variable("NATS"), &variable("TOPIC")).await;
+                cursor(&variable("MONGO"), &variable("START"), count, async |entry| out.send(entry).await)
+                    .await;
+                out.flush().await;
             }
             other => panic!("unknown role {other}"),
         }
@@ -67,7 +82,7 @@ pub(crate) fn run(role: &str) {
 }
 
 /// Reads that many entries behind `start`.
-async fn cursor(uri: &str, start: &str, count: u64, mut each: impl FnMut(&[u8])) {
+async fn cursor(uri: &str, start: &str, count: u64, mut each: impl AsyncFnMut(&[u8])) {
     let client = Client::with_uri_str(uri).await.unwrap();
     let (time, increment) = start.split_once('-').unwrap();
     let after = Timestamp { time: time.parse().unwrap(), increment: increment.parse().unwrap() };
@@ -88,7 +103,7 @@ async fn cursor(uri: &str, start: &str, count: u64, mut each: impl FnMut(&[u8]))
     while seen < count {
         let batch = cursor.next().await.unwrap().unwrap();
         for entry in batch.doc_slices().unwrap() {
-            each(entry.unwrap().as_document().unwrap().as_bytes());
+            each(entry.unwrap().as_document().unwrap().as_bytes()).await;
             seen += 1;
         }
     }

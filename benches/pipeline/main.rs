@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bare;
+mod chain;
 mod connector;
 mod table;
 
@@ -26,6 +27,10 @@ enum Variant {
     Pipe,
     /// The same, into twelve partitions.
     Pipe12,
+    /// A bare publisher to NATS, with the connector's chain and headers.
+    Chain,
+    /// The cursor's entries straight into that.
+    ChainPipe,
     /// The connector, with the null device as standard output.
     ToNull,
     /// The connector to Kafka.
@@ -47,7 +52,7 @@ impl Variant {
     }
 }
 
-const VARIANTS: [Variant; 10] = [
+const VARIANTS: [Variant; 12] = [
     Variant::Cursor,
     Variant::Producer,
     Variant::Pipe,
@@ -57,6 +62,8 @@ const VARIANTS: [Variant; 10] = [
     Variant::ToKafka12,
     Variant::OnceToKafka,
     Variant::OnceToKafka12,
+    Variant::Chain,
+    Variant::ChainPipe,
     Variant::ToNats,
 ];
 
@@ -80,7 +87,7 @@ fn number(name: &str, default: u64) -> u64 {
 /// Whether `BENCH_ONLY`, if there is one, names it.
 fn wanted(variant: Variant) -> bool {
     let name = format!("{variant:?}");
-    std::env::var("BENCH_ONLY").map_or(true, |only| only.split(',').any(|only| only.trim() == name))
+    std::env::var("BENCH_ONLY").map_or(true, |only| only.split([',', ' ']).any(|one| one == name))
 }
 
 async fn bench() {
@@ -127,9 +134,12 @@ struct Place {
 impl Place {
     async fn measure(&self, variant: Variant, round: u64) -> Measure {
         match variant {
-            Variant::Cursor | Variant::Producer | Variant::Pipe | Variant::Pipe12 => {
-                self.bare(variant, round)
-            }
+            Variant::Cursor
+            | Variant::Producer
+            | Variant::Pipe
+            | Variant::Pipe12
+            | Variant::Chain
+            | Variant::ChainPipe => self.bare(variant, round),
             _ => connector::measure(self, variant, round).await,
         }
     }
@@ -139,6 +149,7 @@ impl Place {
             .env("BENCH_ROLE", format!("{variant:?}"))
             .env("BENCH_MONGO", &self.mongo)
             .env("BENCH_KAFKA", &self.kafka)
+            .env("BENCH_NATS", &self.nats)
             .env("BENCH_START", &self.start)
             .env("BENCH_PARTITIONS", variant.partitions().to_string())
             .env("BENCH_COUNT", self.events.to_string())

@@ -80,6 +80,8 @@ impl Table {
             (Variant::Cursor, "bare oplog cursor"),
             (Variant::Producer, "bare producer, our settings"),
             (Variant::Pipe, "bare pipe: that cursor into that producer"),
+            (Variant::Chain, "bare NATS chain, our headers"),
+            (Variant::ChainPipe, "bare NATS pipe: that cursor into that chain"),
             (Variant::ToNull, "mongo-observer to standard output (null)"),
             (Variant::ToKafka, "mongo-observer to Kafka"),
             (Variant::OnceToKafka, "mongo-observer to Kafka, exactly once"),
@@ -106,6 +108,8 @@ impl Table {
             ("once  : at least once", Variant::OnceToKafka, Variant::ToKafka),
             ("Kafka : bare pipe, 12", Variant::ToKafka12, Variant::Pipe12),
             ("once  : at least once, 12", Variant::OnceToKafka12, Variant::ToKafka12),
+            ("NATS  : bare NATS pipe", Variant::ToNats, Variant::ChainPipe),
+            ("NATS  : bare chain", Variant::ToNats, Variant::Chain),
             ("null  : bare cursor", Variant::ToNull, Variant::Cursor),
         ] {
             let _ = writeln!(text, "ratio {name:<26} {:.2}", self.ratio(variant, base));

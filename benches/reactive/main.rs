@@ -39,7 +39,7 @@ fn order(number: u32) -> Document {
 
 fn source() -> MemorySource {
     let source = MemorySource::new("shop.orders");
-    source.write(|writes| (0..DOCUMENTS).for_each(|number| drop(writes.insert(&order(number)))));
+    source.write(|writes| (0..DOCUMENTS).for_each(|number| _ = writes.insert(&order(number))));
     source
 }
 

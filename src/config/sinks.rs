@@ -60,6 +60,15 @@ impl Sink {
         }
     }
 
+    /// Whether it keeps only the last message of each document, which must then hold the whole document.
+    pub fn needs_full_images(&self) -> bool {
+        match self {
+            #[cfg(feature = "nats")]
+            Self::Nats(settings) => settings.needs_full_images(),
+            _ => false,
+        }
+    }
+
     /// Which images its events have.
     #[allow(clippy::match_same_arms, reason = "sinks that are left out of the build share a type")]
     pub fn images(&self) -> ImageSettings {

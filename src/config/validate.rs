@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, Sink, Store};
+use crate::event::AfterImages;
 
 /// The smallest budget: a chunk of oplog is up to 256 KiB, and a few must be under way at once.
 const BUDGET_BYTES_MIN: u32 = 1 << 20;
@@ -57,6 +58,7 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
     }
     formats(config)?;
     deliveries(config)?;
+    images(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let Sink::File(file) = sink else { continue };
@@ -101,6 +103,21 @@ fn deliveries(config: &Config) -> Result<(), Wrong> {
             format!("sinks.{name}.delivery"),
             format!(
                 "`sinks.{name}.delivery` is \"exactly_once\", whose checkpoint is written with the events: set checkpoint.store to \"sink\""
+            ),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Where a message replaces the one before it, it must hold the whole document; an update's does not.
+fn images(config: &Config) -> Result<(), Wrong> {
+    let lacks = |sink: &Sink| sink.needs_full_images() && sink.images().after == AfterImages::None;
+    match config.sinks.iter().find(|(_, sink)| lacks(sink)) {
+        Some((name, _)) => wrong(
+            format!("sinks.{name}.preset"),
+            format!(
+                "`sinks.{name}.preset` keeps one message of each document, which must hold all of it: set \
+                 `sinks.{name}.images.after` to \"stored\" or \"lookup\""
             ),
         ),
         None => Ok(()),

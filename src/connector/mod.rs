@@ -65,6 +65,7 @@ impl Connector {
                 sink: open_sink(name, sink, &shared.config)?,
                 format: sink.format(),
                 expanded_events: sink.expanded_events(),
+                whole_documents: sink.needs_full_images(),
                 images: sink.images(),
                 shared: Arc::clone(&shared),
                 budget,

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::{Header, position_in};
+use super::header::{Header, position_in, write_position};
 use super::memo::Memo;
 use super::name::murmur2;
-use crate::event::{ChangeEvent, Key, Position};
+use crate::event::{Change, ChangeEvent, Key, Position};
 
 /// Where the events of a namespace go: found once, on first sight of the namespace.
 #[derive(Debug)]
@@ -35,10 +35,12 @@ pub enum Addressing {
 pub enum SubjectPart {
     /// The same for every event of the route.
     Literal(String),
-    /// The token of the document's `_id`; `_` for an event without document.
+    /// The token of the document's `_id`; for an event without document `_` and its `op`, which no `_id` has as its token.
     Id,
     /// The event's `op`.
     Op,
+    /// The event's position.
+    Position,
 }
 
 /// A record's place on its route.
@@ -69,6 +71,8 @@ pub struct Record {
     pub value: Option<Range<u32>>,
     /// The event's position.
     pub at: Position,
+    /// Whether it says that the document of its key is gone.
+    pub deletes: bool,
 }
 
 /// The records of a batch and the buffer that they lie in.
@@ -116,6 +120,7 @@ impl RecordWriter {
         let key = self.out.bytes.len();
         RecordInProgress {
             spread: event.change.is_document(),
+            deletes: matches!(event.change, Change::Delete { .. }),
             route,
             at: event.at,
             start,
@@ -161,6 +166,7 @@ pub struct RecordInProgress<'w> {
     writer: &'w mut RecordWriter,
     route: &'w Arc<Route>,
     at: Position,
+    deletes: bool,
     start: usize,
     header: Range<u32>,
     to: To,
@@ -203,6 +209,7 @@ impl RecordInProgress<'_> {
             key: self.key.clone(),
             value: self.value.clone(),
             at: self.at,
+            deletes: self.deletes,
         });
         self.done = true;
     }
@@ -249,9 +256,13 @@ fn write_subject(out: &mut Vec<u8>, parts: &[SubjectPart], event: &ChangeEvent<'
         match part {
             SubjectPart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             SubjectPart::Op => out.extend_from_slice(event.change.name().as_bytes()),
+            SubjectPart::Position => write_position(out, event.at),
             SubjectPart::Id => match event.change.key().and_then(Key::id) {
                 Some(id) => super::name::write_id_token(out, id),
-                None => out.push(b'_'),
+                None => {
+                    out.push(b'_');
+                    out.extend_from_slice(event.change.name().as_bytes());
+                }
             },
         }
     }
@@ -269,7 +280,7 @@ mod tests {
     use super::*;
     use crate::bson::RawDoc;
     use crate::bson::extjson::parse;
-    use crate::event::{Change, Images, Namespace};
+    use crate::event::{Images, Namespace};
 
     fn event(change: Change<'_>) -> ChangeEvent<'_> {
         ChangeEvent {
@@ -335,13 +346,14 @@ mod tests {
                 to => panic!("{to:?}"),
             })
             .collect();
-        assert_eq!(subjects, ["p.db.s=a=20b.delete", "p.db._.watermark"]);
+        assert_eq!(subjects, ["p.db.s=a=20b.delete", "p.db._watermark.watermark"]);
         assert_eq!(
             (text(&records[0].header), text(&records[0].key)),
             ("v1 0000000005-0000000006-0000000007 - rs0", "key")
         );
         assert_eq!(records[0].value.as_ref().map(text), Some("value"));
         assert_eq!(records[1].value, None);
+        assert_eq!((records[0].deletes, records[1].deletes), (true, false));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::policy::stopped;
 use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Images, Mark, Namespace, Position};
+use crate::event::{Change, ChangeEvent, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
@@ -25,6 +25,7 @@ pub struct Stage {
     router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
     policies: Policies,
+    whole_documents: bool,
     routes: RwLock<HashMap<String, Arc<Route>>>,
 }
 
@@ -37,7 +38,21 @@ impl Stage {
         encoder: Box<dyn Encoder>,
         policies: Policies,
     ) -> Self {
-        Self { source: source.into(), namespaces, router, encoder, policies, routes: RwLock::default() }
+        Self {
+            source: source.into(),
+            namespaces,
+            router,
+            encoder,
+            policies,
+            whole_documents: false,
+            routes: RwLock::default(),
+        }
+    }
+
+    /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
+    /// sink keeps nothing before it. A document that is gone already has its delete to come.
+    pub fn with_whole_documents(self, whole_documents: bool) -> Self {
+        Self { whole_documents, ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -82,6 +97,9 @@ impl Stage {
             }
             None => event,
         };
+        if self.whole_documents {
+            check_whole(&event)?;
+        }
         if let Some(ns) = from {
             self.encode(&event, self.find(ns, place).await?, out, counts)?;
         }
@@ -268,6 +286,19 @@ impl From<Obstacle> for Error {
             Obstacle::Error(error) => error,
         }
     }
+}
+
+/// Refuses an update whose document is not known.
+fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
+    if !matches!(event.change, Change::Update { .. }) {
+        return Ok(());
+    }
+    let lacking = match event.images.after {
+        Some(Image::Missing(NoImage::Gone) | Image::Exact(_) | Image::LookedUp(_)) => return Ok(()),
+        Some(Image::Missing(why)) => why.name(),
+        None => "none",
+    };
+    Err(unencodable(event, format!("an update without its document (after: {lacking})")))
 }
 
 /// Refuses what the sink would refuse.

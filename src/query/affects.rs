@@ -82,10 +82,13 @@ fn of_condition(condition: &Condition, path: &Read, reads: &mut BTreeSet<Read>) 
     match condition {
         Condition::Never => {}
         Condition::All(conditions) => {
-            conditions.iter().for_each(|condition| of_condition(condition, path, reads));
+            for condition in conditions {
+                of_condition(condition, path, reads);
+            }
         }
-        Condition::Not(condition) => of_condition(condition, path, reads),
-        Condition::Test(Test::ElementValue(condition)) => of_condition(condition, path, reads),
+        Condition::Not(condition) | Condition::Test(Test::ElementValue(condition)) => {
+            of_condition(condition, path, reads);
+        }
         Condition::Test(Test::ElementDoc(scope)) => {
             let mut below = BTreeSet::new();
             of_node(&scope.root, path, &mut below);

@@ -28,6 +28,8 @@ mod parse;
 mod path;
 mod regex;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use affects::Step;

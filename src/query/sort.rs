@@ -90,7 +90,7 @@ impl SortSpec {
         };
         let array = array.as_doc_or_array();
         if array.is_empty() {
-            let ends: Vec<_> = reached.iter().map(|place| place.in_empty()).collect();
+            let ends: Vec<_> = reached.iter().map(Place::in_empty).collect();
             return self.keep(&ends, least);
         }
         for element in array {
@@ -143,6 +143,7 @@ impl<'d> Place<'d, '_> {
         Ok(match self {
             // What lies in an array's array is not taken apart again.
             Self::Array(_) => Self::Value(Some(element)),
+            Self::Whole(array) => Self::Value(Some(*array)),
             Self::Way(array, [name, rest @ ..]) => match (at_index(*array, name)?, rest) {
                 (Some(found), []) if found.kind() == Kind::Array => Self::Whole(found),
                 (Some(found), []) => Self::Value(Some(found)),
@@ -216,4 +217,69 @@ fn path(name: &[u8], direction: RawValue<'_>) -> Result<SortPath, FilterError> {
         return Err(FilterError::refused("a sort's path has no empty names and none that begins with `$`"));
     }
     Ok(SortPath { names, descending })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use super::SortSpec;
+    use crate::bson::RawDoc;
+    use crate::bson::extjson::parse;
+    use crate::query::MatchError;
+
+    fn compare(spec: &str, a: &str, b: &str) -> Result<Ordering, MatchError> {
+        let [spec, a, b] = [spec, a, b].map(|text| parse(text).expect(text));
+        let spec = SortSpec::parse(RawDoc::new(&spec).unwrap()).unwrap();
+        spec.compare(RawDoc::new(&a).unwrap(), RawDoc::new(&b).unwrap())
+    }
+
+    #[test]
+    fn documents_come_in_the_servers_order() {
+        for (spec, ascending) in [
+            (
+                r#"{"a":1}"#,
+                &[
+                    r#"{"a":[]}"#,
+                    "{}",
+                    r#"{"a":1}"#,
+                    r#"{"a":[9,2]}"#,
+                    r#"{"a":"x"}"#,
+                    r#"{"a":{}}"#,
+                    r#"{"a":true}"#,
+                ][..],
+            ),
+            // The greatest element counts.
+            (r#"{"a":-1}"#, &[r#"{"a":[1,9]}"#, r#"{"a":8}"#, "{}", r#"{"a":[]}"#]),
+            (
+                r#"{"a":1,"b":-1}"#,
+                &[r#"{"a":1,"b":2}"#, r#"{"a":1,"b":1}"#, r#"{"a":1}"#, r#"{"a":2,"b":9}"#],
+            ),
+            // Both values are those of one element.
+            (
+                r#"{"a.b":1,"a.c":-1}"#,
+                &[
+                    r#"{"a":{"b":1,"c":3}}"#,
+                    r#"{"a":[{"b":1,"c":2},{"b":2,"c":9}]}"#,
+                    r#"{"a":{"b":1,"c":1}}"#,
+                ],
+            ),
+            (r#"{"a.1":1}"#, &[r#"{"a":[9]}"#, r#"{"a":[9,1]}"#, r#"{"a":[0,2]}"#, r#"{"a":[0,[1]]}"#]),
+        ] {
+            for pair in ascending.windows(2) {
+                assert_eq!(compare(spec, pair[0], pair[1]), Ok(Ordering::Less), "{spec} {pair:?}");
+            }
+        }
+        assert_eq!(compare(r#"{"a":1}"#, "{}", r#"{"a":null}"#), Ok(Ordering::Equal));
+    }
+
+    #[test]
+    fn what_has_no_order_is_an_error() {
+        assert!(compare(r#"{"a":1,"b":1}"#, r#"{"a":[1],"b":[1]}"#, "{}").is_err());
+        assert!(compare(r#"{"a.0":1}"#, r#"{"a":[{"0":1}]}"#, "{}").is_err());
+        for spec in [r#"{"a":2}"#, r#"{"a":"x"}"#, r#"{"a..b":1}"#, r#"{"$a":1}"#, r#"{"":1}"#] {
+            let spec = parse(spec).unwrap();
+            assert!(SortSpec::parse(RawDoc::new(&spec).unwrap()).is_err());
+        }
+    }
 }

@@ -70,7 +70,7 @@ impl Types {
             return Err(FilterError::refused("$type takes numbers and names of types"));
         };
         let kind = number.as_whole_i64().and_then(|code| {
-            NAMES.iter().map(|(_, kind)| *kind).find(|kind| i64::from(*kind as u8 as i8) == code)
+            NAMES.iter().map(|(_, kind)| *kind).find(|kind| i64::from((*kind as u8).cast_signed()) == code)
         });
         let kind = kind.ok_or_else(|| FilterError::refused("no type has this number"))?;
         self.0 |= bit(kind);

@@ -10,16 +10,16 @@ use super::harness::{
 };
 
 /// A connector under load, and what it has to bring.
-struct Running {
-    db: &'static str,
-    connector: Connector,
+pub(super) struct Running {
+    pub(super) db: &'static str,
+    pub(super) connector: Connector,
     load: Load,
-    start: mongo_observer::event::Position,
+    pub(super) start: mongo_observer::event::Position,
     _installation: Installation,
 }
 
 impl Running {
-    async fn start(db: &'static str, sink: &str) -> Self {
+    pub(super) async fn start(db: &'static str, sink: &str) -> Self {
         let mongo = mongo().await;
         let client = client(mongo).await;
         let start = majority_point(&client).await;
@@ -31,26 +31,30 @@ impl Running {
     }
 
     /// Waits until everything that was written so far is in the sink.
-    async fn caught_up(&self) {
+    pub(super) async fn caught_up(&self) {
         let client = client(mongo().await).await;
         self.connector.done(0, History::read(&client, self.start, self.db).await.end()).await;
     }
 
     /// Waits until the connector says that the sink is gone.
-    async fn missed(&self) {
+    pub(super) async fn missed(&self) {
         self.connector
             .until("it misses the sink", |report| report["pipelines"][0]["state"] == "retrying")
             .await;
     }
 
     /// Ends the load, lets everything arrive, and gives back what that must be.
-    async fn ended(self) -> History {
-        self.load.stop().await;
+    pub(super) async fn ended(self) -> History {
         let client = client(mongo().await).await;
+        eventually("it is a load", async || {
+            let so_far = History::read(&client, self.start, self.db).await;
+            (so_far.operations.len() > 200).then_some(())
+        })
+        .await;
+        self.load.stop().await;
         let history = History::read(&client, self.start, self.db).await;
         self.connector.done(0, history.end()).await;
         self.connector.kill().await;
-        assert!(history.operations.len() > 200, "{} operations are no load", history.operations.len());
         history
     }
 }

@@ -73,6 +73,7 @@ impl Batch {
             key: range(key.as_bytes()),
             value: value.map(|value| range(value.as_bytes())),
             at: at(t),
+            deletes: false,
         };
         self.records.push(record);
         self

@@ -57,7 +57,13 @@ async fn a_stream_emptied_while_we_write_is_continued() {
     // Numbers never fall, so the chain goes on.
     deliver(&mut opened, batch([11], 10)).await.unwrap();
     spy(&server).await.get_stream("MONGO").await.unwrap().purge().await.unwrap();
-    assert_eq!(open(&sink(settings(&server))).await.tail, SinkTail::Empty);
+    // Who was not there can't know where it was left.
+    let late = sink(settings(&server));
+    let (kind, words) = refused(&late).await;
+    assert_eq!(kind, ErrorKind::PositionLost);
+    assert!(words.contains("has held 11 messages and holds none any more"), "{words}");
+    let known = Stored::Checkpoint(checkpoint(7));
+    assert_eq!(late.open(Some(&known)).await.unwrap().tail, SinkTail::Empty);
     let mut opened = open(&writer).await;
     assert_eq!(opened.tail, SinkTail::At(checkpoint(11)));
     deliver(&mut opened, batch([12], 10)).await.unwrap();

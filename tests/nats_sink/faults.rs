@@ -63,6 +63,24 @@ async fn a_server_killed_under_load_loses_repeats_and_reorders_nothing() {
 }
 
 #[tokio::test]
+async fn a_table_whose_server_is_killed_under_load_holds_the_last_value_of_each_key() {
+    const LAST: u32 = 20_000;
+    let server = start().await;
+    let sink = sink(Settings { preset: Preset::Latest, ..settings(&server) });
+    let disturb = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        pause(&server).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.kill(0).await;
+        server.restart(0).await.unwrap();
+    };
+    let ((), failures) = tokio::join!(disturb, write_all(&sink, LAST));
+    assert!(failures > 0, "the server was killed too late");
+    // There are a thousand keys.
+    assert_eq!(stored(&server).await, (LAST - 999..=LAST).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_cluster_that_loses_the_leader_of_the_stream_loses_repeats_and_reorders_nothing() {
     const LAST: u32 = 20_000;
     let cluster = Server::builder().nodes(3).start().await.unwrap();
@@ -182,4 +200,37 @@ async fn a_foreign_program_is_named_by_its_subject() {
     assert_eq!(store.peek().await.unwrap_err().kind(), ErrorKind::Refused);
     store.save(&Stored::Checkpoint(checkpoint(1))).await.unwrap();
     assert_eq!(open(&sink).await.tail, SinkTail::At(checkpoint(1)));
+}
+
+#[tokio::test]
+async fn what_was_stored_behind_a_refused_record_is_taken_away_again() {
+    let server = start().await;
+    let sink = sink(settings(&server));
+    let mut opened = open(&sink).await;
+    deliver(&mut opened, batch([1], 1)).await.unwrap();
+    spy(&server).await.publish("mongo.somebody.else", "x".into()).await.unwrap().await.unwrap();
+    // The second is refused, but the others expect the numbers that they find.
+    assert_eq!(deliver(&mut opened, batch(2..=9, 1)).await, Err(ErrorKind::SinkUnavailable));
+    let stream = spy(&server).await.get_stream("MONGO").await.unwrap();
+    let state = &stream.cached_info().state;
+    assert_eq!((state.messages, state.last_sequence), (2, 9), "stored, and deleted");
+    assert!(refused(&sink).await.1.contains("mongo.somebody.else"));
+    // The way out.
+    let OwnStore::Tail(mut store) = sink.own_store("test").unwrap() else { panic!("not the tail") };
+    store.save(&Stored::Checkpoint(checkpoint(1))).await.unwrap();
+    let mut opened = open(&sink).await;
+    deliver(&mut opened, batch(2..=9, 1)).await.unwrap();
+    assert_eq!(stored(&server).await, (1..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_a_second_connector_has_written_in_the_same_place_stays() {
+    let server = start().await;
+    let sinks = [sink(settings(&server)), sink(settings(&server))];
+    let mut opened = [open(&sinks[0]).await, open(&sinks[1]).await];
+    deliver(&mut opened[0], batch([1], 1)).await.unwrap();
+    // The first is refused, for it is there; the others find the number that they expect.
+    assert_eq!(deliver(&mut opened[1], batch(1..=5, 1)).await, Err(ErrorKind::SinkUnavailable));
+    assert_eq!(stored(&server).await, (1..=5).collect::<Vec<_>>());
+    assert_eq!(open(&sinks[1]).await.tail, SinkTail::At(checkpoint(5)));
 }

@@ -1,9 +1,11 @@
 //! The NATS sink and its checkpoint, against real servers.
 
+mod auth;
 mod checkpoint;
 mod delivery;
 mod faults;
 mod opening;
+mod presets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ use mongo_observer::pipeline::{
     Checkpoint, Counts, OpenSink, Opened, OwnStore, RecordBatch, SinkTail, Stored,
 };
 use mongo_observer::servers::Nats as Server;
-use mongo_observer::sink::nats::{Nats, Settings};
+use mongo_observer::sink::nats::{Nats, Preset, Settings};
 use tokio::sync::Semaphore;
 
 const SOURCE: &str = "rs0/0123456789abcdef";
@@ -77,7 +79,15 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         let key = 0..0;
         end = at(number);
         let to = To::Subject(subject);
-        records.push(Record { route: Arc::clone(&route), to, header, key, value: Some(value), at: end });
+        records.push(Record {
+            route: Arc::clone(&route),
+            to,
+            header,
+            key,
+            value: Some(value),
+            at: end,
+            deletes: false,
+        });
     }
     let end = Mark::Tail { at: end, term: Some(1) };
     RecordBatch {
@@ -104,9 +114,9 @@ async fn stored(server: &Server) -> Vec<u32> {
     let mut numbers = Vec::new();
     loop {
         let message = messages.next().await.unwrap().unwrap();
-        let header: Header =
-            message.headers.as_ref().unwrap().get(Header::NAME).unwrap().as_str().parse().unwrap();
         if message.subject.starts_with("mongo.shop.") {
+            let header: Header =
+                message.headers.as_ref().unwrap().get(Header::NAME).unwrap().as_str().parse().unwrap();
             let number: u32 = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
             assert_eq!(header.at, at(number));
             assert_eq!(message.subject.as_str(), format!("mongo.shop.orders.{}", number % 1000));

@@ -16,15 +16,15 @@ pub(crate) fn truth(dice: &mut Dice, depth: usize) -> Bson {
             let name = *dice.pick(&["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]);
             op(name, [any(dice, depth), any(dice, depth)])
         }
-        6..8 => op(*dice.pick(&["$eq", "$gt", "$lte"]), [numeric(dice, depth), numeric(dice, depth)]),
+        6..8 => op(dice.pick::<&str>(&["$eq", "$gt", "$lte"]), [numeric(dice, depth), numeric(dice, depth)]),
         8 => op(
-            *dice.pick(&["$and", "$or"]),
+            dice.pick::<&str>(&["$and", "$or"]),
             (0..dice.below(4)).map(|_| truth(dice, depth)).collect::<Vec<_>>(),
         ),
         9 => op("$not", [truth(dice, depth)]),
         10 => op("$in", [any(dice, depth), list(dice, depth)]),
-        11 => op(*dice.pick(&["$setEquals", "$setIsSubset"]), [list(dice, depth), list(dice, depth)]),
-        12 => op(*dice.pick(&["$anyElementTrue", "$allElementsTrue"]), [list(dice, depth)]),
+        11 => op(dice.pick::<&str>(&["$setEquals", "$setIsSubset"]), [list(dice, depth), list(dice, depth)]),
+        12 => op(dice.pick::<&str>(&["$anyElementTrue", "$allElementsTrue"]), [list(dice, depth)]),
         13 => op("$isArray", [any(dice, depth)]),
         14 => doc! { "$isNumber": any(dice, depth) }.into(),
         15 => op(
@@ -34,7 +34,7 @@ pub(crate) fn truth(dice: &mut Dice, depth: usize) -> Bson {
                 (*dice.pick(&["int", "missing", "array", "string"])).into(),
             ],
         ),
-        16 | 17 => op(*dice.pick(&["$eq", "$lt"]), [text(dice, depth), text(dice, depth)]),
+        16 | 17 => op(dice.pick::<&str>(&["$eq", "$lt"]), [text(dice, depth), text(dice, depth)]),
         18 => op("$eq", [list(dice, depth), list(dice, depth)]),
         19 => op("$gt", [date(dice, depth), date(dice, depth)]),
         20 => op("$cmp", [any(dice, depth), any(dice, depth)]),
@@ -78,7 +78,7 @@ fn any(dice: &mut Dice, depth: usize) -> Bson {
             doc! { "$switch": { "branches": [branch], "default": any(dice, depth) } }.into()
         }
         4 => op("$arrayElemAt", [list(dice, depth), (dice.below(5) as i32 - 2).into()]),
-        5 => op(*dice.pick(&["$first", "$last"]), [list(dice, depth)]),
+        5 => op(dice.pick::<&str>(&["$first", "$last"]), [list(dice, depth)]),
         6 => {
             let body = op("$eq", ["$$v".into(), any(dice, depth)]);
             doc! { "$let": { "vars": { "v": any(dice, depth) }, "in": body } }.into()
@@ -116,12 +116,12 @@ fn numeric(dice: &mut Dice, depth: usize) -> Bson {
         3 => op("$multiply", [numeric(dice, depth), numeric(dice, depth)]),
         4 => op("$divide", [numeric(dice, depth), dice.pick(&[1, 2, 3, -7]).into()]),
         5 => op("$mod", [numeric(dice, depth), Bson::Int32(*dice.pick(&[1, 2, 3, -7]))]),
-        6 => op(*dice.pick(&["$ceil", "$floor"]), [numeric(dice, depth)]),
+        6 => op(dice.pick::<&str>(&["$ceil", "$floor"]), [numeric(dice, depth)]),
         7 => op("$size", [list(dice, depth)]),
-        8 => op(*dice.pick(&["$strLenBytes", "$strLenCP"]), [text(dice, depth)]),
+        8 => op(dice.pick::<&str>(&["$strLenBytes", "$strLenCP"]), [text(dice, depth)]),
         9 => op("$indexOfArray", [list(dice, depth), any(dice, depth)]),
         10 => op(
-            *dice.pick(&["$indexOfCP", "$indexOfBytes"]),
+            dice.pick::<&str>(&["$indexOfCP", "$indexOfBytes"]),
             [text(dice, depth), (*dice.pick(&["a", "b", ""])).into()],
         ),
         11 => date_part(dice, depth),
@@ -202,7 +202,7 @@ fn date(dice: &mut Dice, depth: usize) -> Bson {
         return op("$cond", [is_date, field, constant.into()]);
     }
     op(
-        *dice.pick(&["$add", "$subtract"]),
+        dice.pick::<&str>(&["$add", "$subtract"]),
         [constant.into(), Bson::Int64(*dice.pick(&[1, -86_400_000, 1 << 35]))],
     )
 }
@@ -230,76 +230,78 @@ fn date_part(dice: &mut Dice, depth: usize) -> Bson {
     }
 }
 
+/// Operators, most of which are given the wrong operands.
+const WILD_NAMES: [&str; 66] = [
+    "$abs",
+    "$add",
+    "$allElementsTrue",
+    "$and",
+    "$anyElementTrue",
+    "$arrayElemAt",
+    "$ceil",
+    "$cmp",
+    "$concat",
+    "$concatArrays",
+    "$cond",
+    "$dayOfMonth",
+    "$divide",
+    "$eq",
+    "$filter",
+    "$first",
+    "$floor",
+    "$gt",
+    "$hour",
+    "$ifNull",
+    "$in",
+    "$indexOfArray",
+    "$indexOfBytes",
+    "$indexOfCP",
+    "$isArray",
+    "$isNumber",
+    "$isoWeek",
+    "$last",
+    "$let",
+    "$literal",
+    "$ln",
+    "$ltrim",
+    "$map",
+    "$mod",
+    "$month",
+    "$multiply",
+    "$not",
+    "$nothing",
+    "$or",
+    "$range",
+    "$reduce",
+    "$reverseArray",
+    "$setDifference",
+    "$setEquals",
+    "$setIntersection",
+    "$setIsSubset",
+    "$setUnion",
+    "$size",
+    "$slice",
+    "$split",
+    "$sqrt",
+    "$strLenBytes",
+    "$strLenCP",
+    "$strcasecmp",
+    "$substr",
+    "$substrBytes",
+    "$substrCP",
+    "$subtract",
+    "$switch",
+    "$toLower",
+    "$toUpper",
+    "$trim",
+    "$type",
+    "$year",
+    "a",
+    "$log10",
+];
+
 /// An expression that may well be refused, or fail.
 pub(crate) fn wild(dice: &mut Dice, depth: usize) -> Bson {
-    const NAMES: [&str; 66] = [
-        "$abs",
-        "$add",
-        "$allElementsTrue",
-        "$and",
-        "$anyElementTrue",
-        "$arrayElemAt",
-        "$ceil",
-        "$cmp",
-        "$concat",
-        "$concatArrays",
-        "$cond",
-        "$dayOfMonth",
-        "$divide",
-        "$eq",
-        "$filter",
-        "$first",
-        "$floor",
-        "$gt",
-        "$hour",
-        "$ifNull",
-        "$in",
-        "$indexOfArray",
-        "$indexOfBytes",
-        "$indexOfCP",
-        "$isArray",
-        "$isNumber",
-        "$isoWeek",
-        "$last",
-        "$let",
-        "$literal",
-        "$ln",
-        "$ltrim",
-        "$map",
-        "$mod",
-        "$month",
-        "$multiply",
-        "$not",
-        "$nothing",
-        "$or",
-        "$range",
-        "$reduce",
-        "$reverseArray",
-        "$setDifference",
-        "$setEquals",
-        "$setIntersection",
-        "$setIsSubset",
-        "$setUnion",
-        "$size",
-        "$slice",
-        "$split",
-        "$sqrt",
-        "$strLenBytes",
-        "$strLenCP",
-        "$strcasecmp",
-        "$substr",
-        "$substrBytes",
-        "$substrCP",
-        "$subtract",
-        "$switch",
-        "$toLower",
-        "$toUpper",
-        "$trim",
-        "$type",
-        "$year",
-        "a",
-        "$log10",
-    ];
     if depth == 0 || dice.once_in(4) {
         return match dice.below(6) {
             0 => (*dice.pick(&["$", "$$", "$a.", "$$x", "$a..b", "$a.$b", "$$CURRENT.a", "$$NOW", "$$this"]))
@@ -310,5 +312,5 @@ pub(crate) fn wild(dice: &mut Dice, depth: usize) -> Bson {
     }
     let operands = (0..dice.below(4)).map(|_| wild(dice, depth - 1)).collect::<Vec<_>>();
     let operand = if dice.once_in(4) { wild(dice, depth - 1) } else { operands.into() };
-    doc! { *dice.pick(&NAMES): operand }.into()
+    doc! { *dice.pick(&WILD_NAMES): operand }.into()
 }

@@ -1,5 +1,7 @@
 //! Filters: mostly such as the server accepts, and some that it refuses.
 
+use std::ops::Range;
+
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::dice::Dice;
@@ -33,10 +35,10 @@ pub(crate) fn path(dice: &mut Dice) -> String {
     (0..parts).map(|_| *dice.pick(&NAMES)).collect::<Vec<_>>().join(".")
 }
 
-/// A sort, and a filter that leaves few documents, since some can't be sorted at all.
-pub(crate) fn sort(dice: &mut Dice) -> (Document, Document) {
-    let first = (dice.below(15) * 10) as i32;
-    let filter = doc! { "_id": { "$gte": first, "$lt": first + dice.pick(&[2, 4, 8, 150]) } };
+/// A sort, and the documents to sort: few, since some can't be sorted at all.
+pub(crate) fn sort(dice: &mut Dice, documents: usize) -> (Range<usize>, Document) {
+    let first = dice.below(documents);
+    let range = first..documents.min(first + dice.pick(&[2, 4, 8, documents]));
     let mut sort = Document::new();
     for _ in 0..[1, 1, 1, 2, 2, 3][dice.below(6)] {
         sort.insert(path(dice), *dice.pick(&[1, -1]));
@@ -45,7 +47,7 @@ pub(crate) fn sort(dice: &mut Dice) -> (Document, Document) {
         sort.insert(*dice.pick(&["a..b", "$a", "a.", "", "a"]), *dice.pick(&[1, 0, 2]));
     }
     sort.insert("_id", 1);
-    (filter, sort)
+    (range, sort)
 }
 
 fn odd(dice: &mut Dice) -> (&'static str, Bson) {

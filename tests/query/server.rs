@@ -1,6 +1,7 @@
 //! A server with one collection, and what it answers.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use mongo_observer::servers::{Mongo, MongoVersion};
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
@@ -43,9 +44,10 @@ impl Server {
         Ok(self.run(doc! { "find": "c", "filter": filter }).await?.into_iter().collect())
     }
 
-    /// All `_id`s in order.
-    pub(crate) async fn sorted(&self, filter: &Document, sort: &Document) -> Result<Vec<usize>, String> {
-        self.run(doc! { "find": "c", "filter": filter, "sort": sort }).await
+    /// The `_id`s of that range in order.
+    pub(crate) async fn sorted(&self, range: &Range<usize>, sort: &Document) -> Result<Vec<usize>, String> {
+        let [first, end] = [range.start, range.end].map(|id| i32::try_from(id).unwrap());
+        self.run(doc! { "find": "c", "filter": { "_id": { "$gte": first, "$lt": end } }, "sort": sort }).await
     }
 
     async fn run(&self, mut find: Document) -> Result<Vec<usize>, String> {

@@ -134,6 +134,9 @@ impl Template {
     /// Whether it can name NATS subjects: to be asked once, when the configuration is read.
     pub fn check_subject(&self, prefix: &str) -> Result<(), TemplateError> {
         let example: String = self.parts.iter().map(|part| part.constant(prefix).unwrap_or("x")).collect();
+        if example.len() > nats::FIXED_BYTES_MAX {
+            return Err(TemplateError("prefix and template leave no room for the namespace".into()));
+        }
         nats::check_subject(prefix).and_then(|()| nats::check_subject(&example)).map_err(TemplateError)
     }
 
@@ -311,6 +314,7 @@ mod tests {
             ("{db}", ""),
             ("{prefix}.{db}", ".mongo"),
             ("{prefix}.{db}", "$JS"),
+            ("{prefix}.{db}", &"x".repeat(250)),
         ] {
             assert!(template(text).check_subject(prefix).is_err(), "{text}");
         }

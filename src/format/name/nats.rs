@@ -12,6 +12,9 @@ use crate::bson::{Kind, RawValue};
 /// The longest token of an `_id`; a longer one becomes a hash. Servers take subjects of about 4000 bytes, other clients of far less.
 const ID_BYTES_MAX: usize = 200;
 
+/// How long what is the same in all subjects may be. A namespace has 255 bytes, so with it a subject stays far below the limits.
+pub(super) const FIXED_BYTES_MAX: usize = 200;
+
 /// The token of a name: `=` for an empty one. `guarded` encodes a leading `_` too, where only the connector's own tokens begin with one.
 pub(super) fn token(name: &str, guarded: bool) -> String {
     let mut out = String::with_capacity(name.len());

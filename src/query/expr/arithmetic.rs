@@ -1,7 +1,7 @@
 //! Arithmetic: of the types of the operands the widest, int32 before int64, double and decimal.
 
 // Doubles and integers are made of each other as the server does it.
-#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::float_cmp)]
 
 use std::cmp::Ordering;
 
@@ -56,9 +56,9 @@ fn whole<'v>(number: i128, kind: Kind) -> Value<'v> {
 }
 
 /// One after the other, each sum in the wider type of the two.
-pub(super) fn add(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn add<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut sum = Value::int(0);
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return Ok(Some(Value::null()));
         }
@@ -104,8 +104,8 @@ fn negated(by: Typed) -> Typed {
     Typed { number, ..by }
 }
 
-pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let [a, b] = &operands[..] else { return fail("$subtract takes two operands") };
+pub(super) fn subtract<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    let [a, b] = operands else { return fail("$subtract takes two operands") };
     if is_nullish(a) || is_nullish(b) {
         return Ok(Some(Value::null()));
     }
@@ -128,11 +128,11 @@ pub(super) fn subtract(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     }))
 }
 
-pub(super) fn multiply(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn multiply<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let (mut kind, mut ints, mut doubles, mut wide) =
         (Kind::Int32, Some(1_i64), 1.0, Wide::Finite(1.into(), 0));
     let has_decimal = operands.iter().flatten().any(|value| value.kind() == Kind::Decimal128);
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return Ok(Some(Value::null()));
         }
@@ -162,8 +162,8 @@ fn two(operands: &[Maybe<'_>], function: &str) -> Result<Option<(Typed, Typed)>,
     Ok(Some((Typed::of(a, function)?, Typed::of(b, function)?)))
 }
 
-pub(super) fn divide(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let Some((a, b)) = two(&operands, "$divide")? else { return Ok(Some(Value::null())) };
+pub(super) fn divide<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    let Some((a, b)) = two(operands, "$divide")? else { return Ok(Some(Value::null())) };
     if b.number.is_zero() {
         return fail("$divide by zero");
     }
@@ -173,8 +173,8 @@ pub(super) fn divide(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     }))
 }
 
-pub(super) fn modulo(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let Some((a, b)) = two(&operands, "$mod")? else { return Ok(Some(Value::null())) };
+pub(super) fn modulo<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    let Some((a, b)) = two(operands, "$mod")? else { return Ok(Some(Value::null())) };
     if b.number.is_zero() {
         return fail("$mod by zero");
     }
@@ -197,8 +197,8 @@ fn one<'v>(
     compute(Typed::of(&operands[0], function)?).map(Some)
 }
 
-pub(super) fn abs(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    one(&operands, "$abs", |typed| match typed.number {
+pub(super) fn abs<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    one(operands, "$abs", |typed| match typed.number {
         Number::Int(i64::MIN) => fail("$abs of the least int64"),
         Number::Int(int) => Ok(whole(int.abs().into(), typed.kind)),
         Number::Double(double) => Ok(Value::double(double.abs())),
@@ -206,12 +206,12 @@ pub(super) fn abs(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     })
 }
 
-pub(super) fn ceil(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    next_whole(&operands, "$ceil", true)
+pub(super) fn ceil<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    next_whole(operands, "$ceil", true)
 }
 
-pub(super) fn floor(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    next_whole(&operands, "$floor", false)
+pub(super) fn floor<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    next_whole(operands, "$floor", false)
 }
 
 fn next_whole<'v>(operands: &[Maybe<'v>], function: &str, up: bool) -> Outcome<'v> {
@@ -248,24 +248,24 @@ fn no_decimal(typed: Typed, function: &str) -> Result<(), MatchError> {
     }
 }
 
-pub(super) fn sqrt(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    real(&operands, "$sqrt", f64::sqrt, Some(Ordering::Equal))
+pub(super) fn sqrt<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    real(operands, "$sqrt", f64::sqrt, Some(Ordering::Equal))
 }
 
-pub(super) fn exp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    real(&operands, "$exp", f64::exp, None)
+pub(super) fn exp<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    real(operands, "$exp", f64::exp, None)
 }
 
-pub(super) fn ln(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    real(&operands, "$ln", f64::ln, Some(Ordering::Greater))
+pub(super) fn ln<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    real(operands, "$ln", f64::ln, Some(Ordering::Greater))
 }
 
-pub(super) fn log10(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    real(&operands, "$log10", f64::log10, Some(Ordering::Greater))
+pub(super) fn log10<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    real(operands, "$log10", f64::log10, Some(Ordering::Greater))
 }
 
-pub(super) fn log(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    let Some((number, base)) = two(&operands, "$log")? else { return Ok(Some(Value::null())) };
+pub(super) fn log<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    let Some((number, base)) = two(operands, "$log")? else { return Ok(Some(Value::null())) };
     no_decimal(number, "$log")?;
     no_decimal(base, "$log")?;
     let (number, base) = (number.double(), base.double());

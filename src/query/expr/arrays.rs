@@ -1,5 +1,8 @@
 //! Functions of arrays and sets.
 
+// `null` and `truth` end functions that may fail.
+#![allow(clippy::unnecessary_wraps)]
+
 use std::cmp::Ordering;
 
 use super::value::{Maybe, Outcome, Value, compare, fail, is_nullish, is_true, type_name};
@@ -23,6 +26,14 @@ pub(super) fn int32(operand: &Maybe<'_>, function: &str) -> Result<i32, MatchErr
     }
 }
 
+/// A place in an array, which counts from the end where it is negative; none before the beginning.
+fn place(index: i32, length: usize) -> Option<usize> {
+    match usize::try_from(index) {
+        Ok(index) => Some(index),
+        Err(_) => length.checked_sub(usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX)),
+    }
+}
+
 fn null<'v>() -> Outcome<'v> {
     Ok(Some(Value::null()))
 }
@@ -31,31 +42,30 @@ fn truth<'v>(truth: bool) -> Outcome<'v> {
     Ok(Some(Value::bool(truth)))
 }
 
-pub(super) fn size(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn size<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let count = elements(&operands[0], "$size")?.len();
-    Ok(Some(Value::int_or_long(count as i64)))
+    Ok(Some(Value::count(count)))
 }
 
-pub(super) fn element_at(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn element_at<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if operands.iter().any(is_nullish) {
         return null();
     }
     let mut elements = elements(&operands[0], "$arrayElemAt")?;
-    let index = i64::from(int32(&operands[1], "$arrayElemAt")?);
-    let index = if index < 0 { index + elements.len() as i64 } else { index };
-    let index = usize::try_from(index).ok().filter(|index| *index < elements.len());
+    let index = place(int32(&operands[1], "$arrayElemAt")?, elements.len());
+    let index = index.filter(|index| *index < elements.len());
     Ok(index.map(|index| elements.swap_remove(index)))
 }
 
-pub(super) fn first(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn first<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if is_nullish(&operands[0]) { null() } else { Ok(elements(&operands[0], "$first")?.into_iter().next()) }
 }
 
-pub(super) fn last(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn last<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if is_nullish(&operands[0]) { null() } else { Ok(elements(&operands[0], "$last")?.pop()) }
 }
 
-pub(super) fn is_in(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn is_in<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     for element in elements(&operands[1], "$in")? {
         if compare(&operands[0], &Some(element))?.is_eq() {
             return truth(true);
@@ -64,9 +74,9 @@ pub(super) fn is_in(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     truth(false)
 }
 
-pub(super) fn concat(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn concat<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut all = Vec::new();
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return null();
         }
@@ -75,14 +85,14 @@ pub(super) fn concat(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::array(all)))
 }
 
-pub(super) fn reverse(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn reverse<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if is_nullish(&operands[0]) {
         return null();
     }
     Ok(Some(Value::array(elements(&operands[0], "$reverseArray")?.into_iter().rev())))
 }
 
-pub(super) fn index_of(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn index_of<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if is_nullish(&operands[0]) {
         return null();
     }
@@ -90,7 +100,7 @@ pub(super) fn index_of(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     let (begin, end) = range_of(&operands[2..], elements.len(), "$indexOfArray")?;
     for (index, element) in elements.into_iter().enumerate().take(end).skip(begin) {
         if compare(&Some(element), &operands[1])?.is_eq() {
-            return Ok(Some(Value::int_or_long(index as i64)));
+            return Ok(Some(Value::count(index)));
         }
     }
     Ok(Some(Value::int(-1)))
@@ -112,7 +122,7 @@ pub(super) fn range_of(
     Ok((range[0], range[1].min(length)))
 }
 
-pub(super) fn slice(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn slice<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if is_nullish(&operands[0]) {
         return null();
     }
@@ -120,26 +130,27 @@ pub(super) fn slice(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     if operands.iter().any(is_nullish) {
         return null();
     }
-    let length = elements.len() as i64;
-    let first = i64::from(int32(&operands[1], "$slice")?);
+    let length = elements.len();
+    let first = int32(&operands[1], "$slice")?;
+    let begin = place(first, length).unwrap_or(0);
     let (begin, count) = match operands.get(2) {
-        Some(count) => match i64::from(int32(count, "$slice")?) {
-            count @ 1.. => (if first < 0 { (first + length).max(0) } else { first }, count),
+        Some(count) => match usize::try_from(int32(count, "$slice")?) {
+            Ok(count @ 1..) => (begin, count),
             _ => return fail("$slice takes a positive count"),
         },
-        None if first < 0 => ((first + length).max(0), length),
-        None => (0, first),
+        None if first < 0 => (begin, length),
+        None => (0, begin),
     };
-    let elements = elements.into_iter().skip(begin as usize).take(count as usize);
+    let elements = elements.into_iter().skip(begin).take(count);
     Ok(Some(Value::array(elements)))
 }
 
 /// More numbers than a document could hold.
 const RANGE_MAX: i64 = 4 << 20;
 
-pub(super) fn range(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn range<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut bounds = [0, 0, 1];
-    for (bound, operand) in bounds.iter_mut().zip(&operands) {
+    for (bound, operand) in bounds.iter_mut().zip(operands) {
         *bound = i64::from(int32(operand, "$range")?);
     }
     let [begin, end, step] = bounds;
@@ -181,9 +192,9 @@ fn has(set: &[Value<'_>], value: &Value<'_>) -> bool {
     .is_ok()
 }
 
-pub(super) fn set_equals(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn set_equals<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut sets = Vec::new();
-    for operand in &operands {
+    for operand in operands {
         sets.push(set(operand, "$setEquals")?);
     }
     let equal = |pair: &[Vec<Value<'_>>]| {
@@ -192,14 +203,14 @@ pub(super) fn set_equals(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     truth(sets.windows(2).all(equal))
 }
 
-pub(super) fn set_is_subset(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn set_is_subset<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let (part, whole) = (set(&operands[0], "$setIsSubset")?, set(&operands[1], "$setIsSubset")?);
     truth(part.iter().all(|value| has(&whole, value)))
 }
 
-pub(super) fn set_union(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn set_union<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut all = Vec::new();
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return null();
         }
@@ -208,9 +219,9 @@ pub(super) fn set_union(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::array(sorted(all)?)))
 }
 
-pub(super) fn set_intersection(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn set_intersection<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut common: Option<Vec<Value<'_>>> = None;
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return null();
         }
@@ -224,7 +235,7 @@ pub(super) fn set_intersection(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
 }
 
 /// In the order of the first operand.
-pub(super) fn set_difference(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn set_difference<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if operands.iter().any(is_nullish) {
         return null();
     }
@@ -246,10 +257,10 @@ pub(super) fn set_difference(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::array(left)))
 }
 
-pub(super) fn any_true(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn any_true<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     truth(elements(&operands[0], "$anyElementTrue")?.into_iter().any(|value| is_true(&Some(value))))
 }
 
-pub(super) fn all_true(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn all_true<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     truth(elements(&operands[0], "$allElementsTrue")?.into_iter().all(|value| is_true(&Some(value))))
 }

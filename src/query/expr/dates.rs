@@ -82,58 +82,58 @@ fn iso(day: i64) -> (i64, i64) {
     (civil(thursday).0, day_of(thursday) / 7 + 1)
 }
 
-pub(super) fn year(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| civil(day(at)).0)
+pub(super) fn year<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| civil(day(at)).0)
 }
 
-pub(super) fn month(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| civil(day(at)).1)
+pub(super) fn month<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| civil(day(at)).1)
 }
 
-pub(super) fn day_of_month(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| civil(day(at)).2)
+pub(super) fn day_of_month<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| civil(day(at)).2)
 }
 
-pub(super) fn day_of_week(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| weekday(day(at)) + 1)
+pub(super) fn day_of_week<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| weekday(day(at)) + 1)
 }
 
-pub(super) fn day_of_year(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| day_of(day(at)) + 1)
+pub(super) fn day_of_year<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| day_of(day(at)) + 1)
 }
 
 /// Weeks begin on Sundays; what lies before the first one is week 0.
-pub(super) fn week(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| (day_of(day(at)) + 7 - weekday(day(at))) / 7)
+pub(super) fn week<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| (day_of(day(at)) + 7 - weekday(day(at))) / 7)
 }
 
-pub(super) fn iso_day_of_week(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| (weekday(day(at)) + 6) % 7 + 1)
+pub(super) fn iso_day_of_week<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| (weekday(day(at)) + 6) % 7 + 1)
 }
 
-pub(super) fn iso_week(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| iso(day(at)).1)
+pub(super) fn iso_week<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| iso(day(at)).1)
 }
 
 /// An int64, unlike the others.
-pub(super) fn iso_week_year(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| iso(day(at)).0)
+pub(super) fn iso_week_year<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| iso(day(at)).0)
 }
 
-pub(super) fn hour(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| at.rem_euclid(DAY_MS) / HOUR_MS)
+pub(super) fn hour<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| at.rem_euclid(DAY_MS) / HOUR_MS)
 }
 
-pub(super) fn minute(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| at.rem_euclid(HOUR_MS) / MINUTE_MS)
+pub(super) fn minute<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| at.rem_euclid(HOUR_MS) / MINUTE_MS)
 }
 
-pub(super) fn second(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| at.rem_euclid(MINUTE_MS) / SECOND_MS)
+pub(super) fn second<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| at.rem_euclid(MINUTE_MS) / SECOND_MS)
 }
 
-pub(super) fn millisecond(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    part(&operands, |at| at.rem_euclid(SECOND_MS))
+pub(super) fn millisecond<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    part(operands, |at| at.rem_euclid(SECOND_MS))
 }
 
 /// A date of the years 0 to 9999 as text, with milliseconds.

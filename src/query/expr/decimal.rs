@@ -109,7 +109,12 @@ impl Wide {
     pub(super) fn whole(self, up: bool) -> Self {
         let (digits, exponent) = match self {
             Self::Finite(digits, exponent @ ..0) => (digits, exponent),
-            // What has no digits can't be cut.
+            // What can't have its last digit before the point can't be cut there.
+            Self::Finite(digits, exponent)
+                if self::digits(&digits) + u64::from(exponent.unsigned_abs()) > DIGITS =>
+            {
+                return Self::Nan;
+            }
             Self::Infinite(_) => return Self::Nan,
             whole => return whole,
         };
@@ -239,6 +244,8 @@ mod tests {
         is(wide("Infinity").add(wide("-Infinity")), "NaN");
         is(wide("-0.5").whole(true), "0");
         is(wide("-0.5").whole(false), "-1");
+        is(wide("7E+33").whole(false), "7E+33");
+        is(wide("7E+34").whole(false), "NaN");
         is(Wide::of(Number::Double(0.1)), "0.1");
     }
 }

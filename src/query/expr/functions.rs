@@ -5,7 +5,7 @@ use super::{arithmetic, arrays, dates, strings};
 use crate::bson::Kind;
 
 /// Computes a value from the values of the operands, of which there are as many as the table says.
-pub(super) type Call = for<'v> fn(Vec<Maybe<'v>>) -> Outcome<'v>;
+pub(super) type Call = for<'v> fn(&[Maybe<'v>]) -> Outcome<'v>;
 
 /// Name, least and greatest number of operands, function.
 type Row = (&'static str, usize, usize, Call);
@@ -20,19 +20,19 @@ const FUNCTIONS: [Row; 68] = [
     ("anyElementTrue", 1, 1, arrays::any_true),
     ("arrayElemAt", 2, 2, arrays::element_at),
     ("ceil", 1, 1, arithmetic::ceil),
-    ("cmp", 2, 2, |operands| Ok(Some(Value::int(order(&operands)? as i32)))),
+    ("cmp", 2, 2, |operands| Ok(Some(Value::int(order(operands)? as i32)))),
     ("concat", 0, ANY, strings::concat),
     ("concatArrays", 0, ANY, arrays::concat),
     ("dayOfMonth", 1, 2, dates::day_of_month),
     ("dayOfWeek", 1, 2, dates::day_of_week),
     ("dayOfYear", 1, 2, dates::day_of_year),
     ("divide", 2, 2, arithmetic::divide),
-    ("eq", 2, 2, |operands| truth(order(&operands)?.is_eq())),
+    ("eq", 2, 2, |operands| truth(order(operands)?.is_eq())),
     ("exp", 1, 1, arithmetic::exp),
     ("first", 1, 1, arrays::first),
     ("floor", 1, 1, arithmetic::floor),
-    ("gt", 2, 2, |operands| truth(order(&operands)?.is_gt())),
-    ("gte", 2, 2, |operands| truth(order(&operands)?.is_ge())),
+    ("gt", 2, 2, |operands| truth(order(operands)?.is_gt())),
+    ("gte", 2, 2, |operands| truth(order(operands)?.is_ge())),
     ("hour", 1, 2, dates::hour),
     ("in", 2, 2, arrays::is_in),
     ("indexOfArray", 2, 4, arrays::index_of),
@@ -47,15 +47,15 @@ const FUNCTIONS: [Row; 68] = [
     ("ln", 1, 1, arithmetic::ln),
     ("log", 2, 2, arithmetic::log),
     ("log10", 1, 1, arithmetic::log10),
-    ("lt", 2, 2, |operands| truth(order(&operands)?.is_lt())),
-    ("lte", 2, 2, |operands| truth(order(&operands)?.is_le())),
+    ("lt", 2, 2, |operands| truth(order(operands)?.is_lt())),
+    ("lte", 2, 2, |operands| truth(order(operands)?.is_le())),
     ("ltrim", 1, 2, strings::trim_start),
     ("millisecond", 1, 2, dates::millisecond),
     ("minute", 1, 2, dates::minute),
     ("mod", 2, 2, arithmetic::modulo),
     ("month", 1, 2, dates::month),
     ("multiply", 0, ANY, arithmetic::multiply),
-    ("ne", 2, 2, |operands| truth(order(&operands)?.is_ne())),
+    ("ne", 2, 2, |operands| truth(order(operands)?.is_ne())),
     ("not", 1, 1, |operands| truth(!value::is_true(&operands[0]))),
     ("range", 2, 3, arrays::range),
     ("reverseArray", 1, 1, arrays::reverse),
@@ -182,6 +182,8 @@ fn order(operands: &[Maybe<'_>]) -> Result<std::cmp::Ordering, crate::bson::Malf
     compare(&operands[0], &operands[1])
 }
 
+// It ends functions that may fail.
+#[allow(clippy::unnecessary_wraps)]
 fn truth<'v>(truth: bool) -> Outcome<'v> {
     Ok(Some(Value::bool(truth)))
 }

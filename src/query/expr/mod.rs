@@ -80,16 +80,13 @@ impl Expr {
             }
             Self::Cond(parts) => parts.iter().for_each(each),
             Self::Switch { branches, default } => {
-                branches.iter().flat_map(|(case, then)| [case, then]).for_each(&mut *each);
-                default.iter().for_each(|default| each(default));
+                let parts = branches.iter().flat_map(|(case, then)| [case, then]);
+                parts.chain(default.as_deref()).for_each(each);
             }
-            Self::Let(bindings, body) => {
-                bindings.iter().for_each(&mut *each);
-                each(body);
-            }
-            Self::Each { input, body, .. } => [input, body].into_iter().for_each(|part| each(part)),
+            Self::Let(bindings, body) => bindings.iter().chain([&**body]).for_each(each),
+            Self::Each { input, body, .. } => [&**input, body].into_iter().for_each(each),
             Self::Reduce { input, initial, body } => {
-                [input, initial, body].into_iter().for_each(|part| each(part))
+                [&**input, initial, body].into_iter().for_each(each);
             }
         }
     }
@@ -154,7 +151,7 @@ fn call<'v>(function: Function, operands: &'v [Expr], scope: &mut Scope<'v>) -> 
         }
         values.push(value);
     }
-    (function.call)(values)
+    (function.call)(&values)
 }
 
 /// Whether one of them has that truth; what stands behind it is not looked at.

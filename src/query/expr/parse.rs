@@ -72,7 +72,7 @@ impl Parser {
             check_count(operands.len(), least, most)?;
             match operator {
                 "add" | "multiply" | "setUnion" | "setIntersection" => {
-                    operands = constants_last(call, operands)?
+                    operands = constants_last(call, operands)?;
                 }
                 "concat" | "concatArrays" => operands = neighbours_joined(call, operands)?,
                 _ => {}

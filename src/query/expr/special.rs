@@ -62,14 +62,12 @@ fn options<'d, const N: usize>(
     let mut found = [None; N];
     for element in doc {
         let element = element?;
-        match names.iter().position(|name| name.as_bytes() == element.name) {
-            Some(at) => found[at] = Some(element.value),
-            None => {
-                let known = names.join(", ");
-                return Err(FilterError::refused(format!("there is no such option; there are: {known}"))
-                    .within(element.name));
-            }
-        }
+        let Some(at) = names.iter().position(|name| name.as_bytes() == element.name) else {
+            let known = names.join(", ");
+            return Err(FilterError::refused(format!("there is no such option; there are: {known}"))
+                .within(element.name));
+        };
+        found[at] = Some(element.value);
     }
     Ok(found)
 }

@@ -36,9 +36,9 @@ fn text(operand: &Maybe<'_>, function: &str) -> Result<Vec<u8>, MatchError> {
     Ok(out)
 }
 
-pub(super) fn concat(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn concat<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let mut all = Vec::new();
-    for operand in &operands {
+    for operand in operands {
         if is_nullish(operand) {
             return Ok(Some(Value::null()));
         }
@@ -47,26 +47,26 @@ pub(super) fn concat(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::text(&all)))
 }
 
-pub(super) fn to_lower(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn to_lower<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     Ok(Some(Value::text(&text(&operands[0], "$toLower")?.to_ascii_lowercase())))
 }
 
-pub(super) fn to_upper(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn to_upper<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     Ok(Some(Value::text(&text(&operands[0], "$toUpper")?.to_ascii_uppercase())))
 }
 
-pub(super) fn compare_caseless(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn compare_caseless<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let upper = |operand| Ok::<_, MatchError>(text(operand, "$strcasecmp")?.to_ascii_uppercase());
     Ok(Some(Value::int(upper(&operands[0])?.cmp(&upper(&operands[1])?) as i32)))
 }
 
-pub(super) fn length_bytes(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    Ok(Some(Value::int_or_long(string(&operands[0], "$strLenBytes")?.len() as i64)))
+pub(super) fn length_bytes<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    Ok(Some(Value::count(string(&operands[0], "$strLenBytes")?.len())))
 }
 
-pub(super) fn length_cp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn length_cp<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let text = string(&operands[0], "$strLenCP")?;
-    Ok(Some(Value::int_or_long(text.iter().filter(|byte| begins(**byte)).count() as i64)))
+    Ok(Some(Value::count(text.iter().filter(|byte| begins(**byte)).count())))
 }
 
 /// Whether a byte is the first one of a character.
@@ -84,7 +84,7 @@ fn place(operand: &Maybe<'_>) -> Result<i64, MatchError> {
     }
 }
 
-pub(super) fn substr_bytes(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn substr_bytes<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let text = text(&operands[0], "$substrBytes")?;
     let (begin, length) = (place(&operands[1])?, place(&operands[2])?);
     let Ok(begin) = usize::try_from(begin) else { return fail("$substrBytes begins before the string") };
@@ -99,7 +99,7 @@ pub(super) fn substr_bytes(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::text(text.get(begin..end.min(text.len())).unwrap_or_default())))
 }
 
-pub(super) fn substr_cp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn substr_cp<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let text = text(&operands[0], "$substrCP")?;
     let place = |operand| {
         usize::try_from(int32(operand, "$substrCP")?).or_else(|_| fail("$substrCP takes no negative numbers"))
@@ -111,13 +111,13 @@ pub(super) fn substr_cp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
     Ok(Some(Value::text(&text[range])))
 }
 
-pub(super) fn index_of_bytes(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    index_of(&operands, "$indexOfBytes", str::len, |text, at| at.min(text.len()))
+pub(super) fn index_of_bytes<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    index_of(operands, "$indexOfBytes", str::len, |text, at| at.min(text.len()))
 }
 
-pub(super) fn index_of_cp(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn index_of_cp<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     let place = |text: &str, count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
-    index_of(&operands, "$indexOfCP", |text| text.chars().count(), place)
+    index_of(operands, "$indexOfCP", |text| text.chars().count(), place)
 }
 
 /// Counts in units: `count` of a text, and `place` where so many of them end.
@@ -142,10 +142,10 @@ fn index_of<'v>(
         let at = (0..=within.len()).find(|at| within[*at..].starts_with(wanted));
         at.map(|at| count(&String::from_utf8_lossy(&text.as_bytes()[..from + at])))
     };
-    Ok(Some(found.map_or(Value::int(-1), |found| Value::int_or_long(found as i64))))
+    Ok(Some(found.map_or(Value::int(-1), Value::count)))
 }
 
-pub(super) fn split(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
+pub(super) fn split<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
     if operands.iter().any(is_nullish) {
         return Ok(Some(Value::null()));
     }
@@ -173,16 +173,16 @@ const SPACES: [char; 20] = [
     '\u{2003}', '\u{2004}', '\u{2005}', '\u{2006}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{200a}',
 ];
 
-pub(super) fn trim(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    trimmed(&operands, true, true)
+pub(super) fn trim<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    trimmed(operands, true, true)
 }
 
-pub(super) fn trim_start(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    trimmed(&operands, true, false)
+pub(super) fn trim_start<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    trimmed(operands, true, false)
 }
 
-pub(super) fn trim_end(operands: Vec<Maybe<'_>>) -> Outcome<'_> {
-    trimmed(&operands, false, true)
+pub(super) fn trim_end<'v>(operands: &[Maybe<'v>]) -> Outcome<'v> {
+    trimmed(operands, false, true)
 }
 
 fn trimmed<'v>(operands: &[Maybe<'v>], start: bool, end: bool) -> Outcome<'v> {

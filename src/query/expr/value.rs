@@ -57,6 +57,10 @@ impl<'v> Value<'v> {
         i32::try_from(number).map_or_else(|_| Self::long(number), Self::int)
     }
 
+    pub(super) fn count(count: usize) -> Self {
+        Self::int_or_long(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
     pub(super) fn double(number: f64) -> Self {
         Self::short(Kind::Double, &number.to_le_bytes())
     }

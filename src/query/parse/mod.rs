@@ -80,11 +80,12 @@ impl Parser {
             b"comment" => return Ok(None),
             b"alwaysTrue" => constant(operand, true)?,
             b"alwaysFalse" => constant(operand, false)?,
-            b"expr" if !self.is_outermost => return Err(outermost_only()),
+            b"expr" | b"where" | b"text" | b"sampleRate" if !self.is_outermost => {
+                return Err(outermost_only());
+            }
             b"expr" => Node::Expr(Box::new(expr::expression(operand)?)),
             // The parts of a reference to another document are fields.
             b"ref" | b"id" | b"db" => self.field(&[b"$", operator].concat(), operand, depth)?,
-            b"where" | b"text" | b"sampleRate" if !self.is_outermost => return Err(outermost_only()),
             b"where" => return Err(FilterError::unsupported("JavaScript is not run here; use $expr")),
             b"text" => return Err(FilterError::unsupported("there is no text index here; use $regex")),
             b"jsonSchema" => {

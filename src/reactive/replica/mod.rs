@@ -247,7 +247,7 @@ impl<T: DeserializeOwned> Replica<T> {
     fn document(&mut self, now: Time, change: &Change<'_>) -> Result<(), Trouble> {
         let id = change
             .key()
-            .and_then(|key| key.id())
+            .and_then(crate::event::Key::id)
             .ok_or(Trouble::Lost("a change without `_id`".to_owned()))?;
         let key = Key::of(id, &mut self.scratch.key)?;
         if !self.evidence.is_empty()

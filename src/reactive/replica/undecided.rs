@@ -12,7 +12,7 @@ use crate::event::{Change, Delta, Position, Strictness, apply};
 
 impl<T: DeserializeOwned> Replica<T> {
     /// Up to where everything is decided.
-    pub(super) fn decided(&self) -> Position {
+    pub(in crate::reactive) fn decided(&self) -> Position {
         let pending =
             self.evidence.values().filter(|evidence| !evidence.is_exact()).map(|one| one.since).min();
         match pending {
@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> Replica<T> {
     }
 
     /// Documents that have to be read once more.
-    pub(super) fn wanted_again(&self) -> Vec<(Key, Wanted)> {
+    pub(in crate::reactive) fn wanted_again(&self) -> Vec<(Key, Wanted)> {
         let now = self.state.at.timestamp();
         let again = self.evidence.iter().filter(|(_, evidence)| evidence.is_wanted_again(now));
         again
@@ -35,7 +35,7 @@ impl<T: DeserializeOwned> Replica<T> {
     }
 
     /// Documents that were read.
-    pub(super) fn learn(&mut self, wanted: Vec<(Key, Wanted)>, looked: Vec<Looked>) {
+    pub(in crate::reactive) fn learn(&mut self, wanted: Vec<(Key, Wanted)>, looked: Vec<Looked>) {
         self.counts.lookups += looked.len() as u64;
         for ((key, wanted), looked) in wanted.into_iter().zip(looked) {
             match self.evidence.get_mut(&key) {
@@ -77,10 +77,10 @@ impl<T: DeserializeOwned> Replica<T> {
     ) -> Result<(), Trouble> {
         let Some(mut evidence) = self.evidence.remove(key) else { return Ok(()) };
         let result = if evidence.is_exact() && now > evidence.until {
-            self.advance(&mut evidence, id, change, Strictness::Strict)
+            advance(&mut evidence, id, change, Strictness::Strict)
         } else if now > evidence.from && !evidence.is_exact() {
             evidence.is_dirty |= matches!(change, Change::Update { delta: Delta::Modifiers { .. }, .. });
-            self.advance(&mut evidence, id, change, Strictness::Lenient)
+            advance(&mut evidence, id, change, Strictness::Lenient)
         } else {
             Ok(())
         };
@@ -95,35 +95,34 @@ impl<T: DeserializeOwned> Replica<T> {
         self.evidence.insert(key.clone(), evidence);
         result
     }
-
-    /// Takes the change into the evidence.
-    fn advance(
-        &mut self,
-        evidence: &mut Evidence,
-        id: RawValue<'_>,
-        change: &Change<'_>,
-        mode: Strictness,
-    ) -> Result<(), Trouble> {
-        let mut image = Vec::new();
-        match change {
-            Change::Insert { after, .. } | Change::Replace { after, .. } => {
-                stored(id, *after, &mut image)?;
-                (evidence.image, evidence.is_dirty) = (Some(image), false);
-            }
-            Change::Delete { .. } => (evidence.image, evidence.is_dirty) = (None, false),
-            Change::Update { delta, .. } => {
-                if let Some(before) = &evidence.image {
-                    let applied = apply(RawDoc::new(before)?, delta, mode, &mut image);
-                    applied.map_err(|error| Trouble::Lost(error.to_string()))?;
-                    evidence.image = Some(image);
-                }
-            }
-            Change::Command(_) | Change::Watermark => {}
-        }
-        Ok(())
-    }
 }
 
 fn is_insert(change: &Change<'_>) -> bool {
     matches!(change, Change::Insert { .. })
+}
+
+/// Takes the change into the evidence.
+fn advance(
+    evidence: &mut Evidence,
+    id: RawValue<'_>,
+    change: &Change<'_>,
+    mode: Strictness,
+) -> Result<(), Trouble> {
+    let mut image = Vec::new();
+    match change {
+        Change::Insert { after, .. } | Change::Replace { after, .. } => {
+            stored(id, *after, &mut image)?;
+            (evidence.image, evidence.is_dirty) = (Some(image), false);
+        }
+        Change::Delete { .. } => (evidence.image, evidence.is_dirty) = (None, false),
+        Change::Update { delta, .. } => {
+            if let Some(before) = &evidence.image {
+                let applied = apply(RawDoc::new(before)?, delta, mode, &mut image);
+                applied.map_err(|error| Trouble::Lost(error.to_string()))?;
+                evidence.image = Some(image);
+            }
+        }
+        Change::Command(_) | Change::Watermark => {}
+    }
+    Ok(())
 }

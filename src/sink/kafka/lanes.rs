@@ -187,6 +187,7 @@ mod tests {
                 key: 0..0,
                 value: Some(value),
                 at: Position::default(),
+                deletes: false,
             }
         });
         let records = records.collect();

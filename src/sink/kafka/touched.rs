@@ -49,7 +49,15 @@ mod tests {
     use crate::format::Addressing;
 
     fn record(route: &Arc<Route>, to: To) -> Record {
-        Record { route: Arc::clone(route), to, header: 0..0, key: 0..0, value: None, at: Position::default() }
+        Record {
+            route: Arc::clone(route),
+            to,
+            header: 0..0,
+            key: 0..0,
+            value: None,
+            at: Position::default(),
+            deletes: false,
+        }
     }
 
     #[test]

@@ -269,6 +269,7 @@ fn checkpoint(route: &Arc<Route>, end: Mark, source: &str, records: &[KeyValue])
         key: add(&|out| out.extend_from_slice(key.as_bytes())),
         value: value.as_ref().map(|value| add(&|out| out.extend_from_slice(value))),
         at,
+        deletes: false,
     });
     let records = records.collect();
     Data { bytes: Bytes::from(bytes), records, split: None }

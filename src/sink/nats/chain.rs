@@ -2,14 +2,15 @@
 //!
 //! All records are under way at once, yet none can be stored behind a gap, twice or out of order: the server refuses a record whose
 //! predecessor is not the stream's last message, and with it all that follow. That holds across broken connections and against a
-//! second writer. Whatever is odd ends the chain: the oldest delivery says why, the sink is opened again and reads where it stands.
+//! second writer; `behind` has the one exception. Whatever is odd ends the chain: the oldest delivery says why, the sink is opened again and reads where it stands.
+//! Records of a chain that was given up may still come through: they are what the next one would write in their place.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, header};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ack::Answer;
+use super::behind;
 use super::connection::Connection;
 use super::errors;
 use super::memory::Memory;
@@ -48,6 +50,8 @@ pub(super) struct Start {
     pub(super) sequence: u64,
     /// For how long nothing may be acknowledged while something is under way.
     pub(super) ack_timeout: Duration,
+    /// How deletes are marked, if they are.
+    pub(super) markers: Option<Markers>,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -58,6 +62,7 @@ impl Chain {
         let acks = start.connection.client.subscribe(inbox.clone()).await.map_err(|error| {
             Error::caused(ErrorKind::SinkUnavailable, "can't subscribe to acknowledgements", error)
         })?;
+        start.memory.begin();
         let (queue, batches) = mpsc::channel(QUEUE_MAX);
         let publisher = Publisher {
             acks,
@@ -68,6 +73,7 @@ impl Chain {
             window: Window::new(start.sequence),
             deadline: Instant::now(),
             position: HeaderName::from_static(Header::NAME),
+            conflict: false,
             start,
         };
         Ok(Self { queue, _task: AbortOnDropHandle::new(tokio::spawn(publisher.run())) })
@@ -83,6 +89,27 @@ impl Sink for Chain {
             let _ = error.into_inner().delivered.send(Err(Error::new(ErrorKind::Internal, what)));
         }
         delivery
+    }
+}
+
+/// What the message of a delete has in addition, where a stream is a table: readers of NATS's key-value buckets know it, too.
+#[derive(Debug)]
+pub(super) struct Markers {
+    lifetime: Option<HeaderValue>,
+}
+
+impl Markers {
+    /// The server forgets markers after so many seconds; after 0 never.
+    pub(super) fn new(seconds: u64) -> Self {
+        let lifetime = (seconds > 0).then(|| HeaderValue::from(format!("{seconds}s")));
+        Self { lifetime }
+    }
+
+    fn mark(&self, headers: &mut HeaderMap) {
+        headers.insert(HeaderName::from_static("KV-Operation"), HeaderValue::from("DEL"));
+        if let Some(lifetime) = &self.lifetime {
+            headers.insert(header::NATS_MESSAGE_TTL, lifetime.clone());
+        }
     }
 }
 
@@ -123,12 +150,17 @@ struct Publisher {
     /// When the next acknowledgement must have come, if any is due.
     deadline: Instant,
     position: HeaderName,
+    /// Whether a record was refused because another message has its number.
+    conflict: bool,
 }
 
 impl Publisher {
     async fn run(mut self) {
-        if let Err(error) = self.publish_all().await {
+        if let Err(mut error) = self.publish_all().await {
             tracing::debug!(%error, "the chain ends");
+            if self.conflict {
+                error = self.end_with_conflict().await.err().unwrap_or(error);
+            }
             self.fail(error).await;
         }
     }
@@ -150,6 +182,30 @@ impl Publisher {
                 },
             }
         }
+    }
+
+    /// Waits for the answers that are still to come; takes away what was stored behind a record that was refused.
+    async fn end_with_conflict(&mut self) -> Result<(), Error> {
+        let mut stored = BTreeSet::new();
+        // One was the refusal.
+        for _ in 1..self.window.len() {
+            let answer = tokio::select! {
+                biased;
+                answer = self.acks.next() => answer,
+                _ = self.start.connection.trouble() => None,
+                () = sleep_until(self.deadline) => None,
+            };
+            let Some(answer) = answer else { return Ok(()) };
+            if let Answer::Stored(sequence) = Answer::of(&answer) {
+                stored.insert(sequence);
+            }
+        }
+        while stored.remove(&(self.window.acknowledged() + 1)) {
+            let _ = self.window.acknowledge(self.window.acknowledged() + 1);
+        }
+        self.deliver();
+        let Some(refused) = self.window.first().filter(|_| !stored.is_empty()) else { return Ok(()) };
+        behind::take_away(&mut self.start.connection, &self.start.stream, refused, &stored).await
     }
 
     /// Publishes the next records of the batch.
@@ -194,10 +250,15 @@ impl Publisher {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(self.window.last()));
         headers.insert(self.position.clone(), position);
+        if record.deletes
+            && let Some(markers) = &self.start.markers
+        {
+            markers.mark(&mut headers);
+        }
         if self.window.is_empty() {
             self.deadline = Instant::now() + self.start.ack_timeout;
         }
-        self.window.push(subject.len() + record.header.len() + value.len());
+        self.window.push(subject.len() + record.header.len() + value.len(), record.at);
         let client = &self.start.connection.client;
         let sent =
             client.publish_with_reply_and_headers(subject.clone(), self.inbox.clone(), headers, value).await;
@@ -235,13 +296,18 @@ impl Publisher {
     }
 
     /// What an answer means that is not the next acknowledgement.
-    fn odd(&self, answer: Answer) -> Error {
+    fn odd(&mut self, answer: Answer) -> Error {
         let stream = &self.start.stream;
         match answer {
             Answer::Refused(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => {
+                self.conflict = true;
                 let kind =
                     if self.start.memory.conflict() { ErrorKind::Fenced } else { ErrorKind::SinkUnavailable };
                 errors::second_writer(kind, stream)
+            }
+            Answer::Refused(error) if is_full(&error) => {
+                let what = format!("the stream {stream} is full: let it hold more, or discard old messages");
+                Error::caused(ErrorKind::SinkUnavailable, what, error)
             }
             Answer::Refused(error) => errors::refusal(format!("the stream {stream} refused a record"), error),
             Answer::Nobody => {
@@ -281,6 +347,11 @@ impl Publisher {
             fail(outgoing.delivered);
         }
     }
+}
+
+/// Whether the stream's limits are the reason. There is one code for all that can prevent storing.
+fn is_full(error: &jetstream::Error) -> bool {
+    error.error_code() == ErrorCode::STREAM_STORE_FAILED && error.to_string().contains("maximum")
 }
 
 fn checkpoint(header: &[u8]) -> Option<Checkpoint> {

@@ -150,6 +150,9 @@ async fn options(name: &str, settings: &Settings) -> Result<ConnectOptions, Erro
         .ignore_discovered_servers()
         .max_reconnects(settings.servers.addresses().len())
         .require_tls(settings.tls.required);
+    if settings.tls.handshake_first {
+        options = options.tls_first();
+    }
     if let Some(prefix) = &settings.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }
@@ -166,8 +169,28 @@ async fn options(name: &str, settings: &Settings) -> Result<ConnectOptions, Erro
         }
         Auth::Token(token) => options.token(token.expose().to_owned()),
         Auth::NKey(seed) => options.nkey(seed.expose().to_owned()),
+        Auth::Jwt(jwt, seed) => {
+            let text = credentials(jwt.expose(), seed.expose());
+            options.credentials(&text).map_err(|_| {
+                // The cause may show what it could not read.
+                Error::new(
+                    ErrorKind::Config,
+                    "jwt: with `nkey_seed` it makes no credentials: is one of them cut?",
+                )
+            })?
+        }
         Auth::Credentials(file) => options.credentials_file(file).await.map_err(|error| {
             Error::caused(ErrorKind::Config, format!("credentials_file: can't use {}", file.display()), error)
         })?,
     })
+}
+
+/// A JWT and a seed as they stand in a credentials file.
+fn credentials(jwt: &str, seed: &str) -> String {
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        jwt.trim(),
+        seed.trim()
+    )
 }

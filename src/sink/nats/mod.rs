@@ -5,15 +5,18 @@
 //! later, and after a crash of the machine the stream may end earlier: the connector then goes on from there.
 
 mod ack;
+mod behind;
 mod chain;
 pub(crate) mod connection;
 mod errors;
 mod memory;
+mod preset;
 mod router;
 mod settings;
 pub(crate) mod stream;
 mod window;
 
+pub use preset::Preset;
 pub(crate) use router::watermark_subject;
 pub use settings::{Servers, Settings, Tls};
 
@@ -26,8 +29,9 @@ use self::chain::{Chain, Start};
 use self::connection::Connection;
 use self::memory::Memory;
 use self::router::Subjects;
+use self::stream::End;
 use crate::checkpoint::nats::StreamEnd;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
 
 /// A NATS sink that can be opened, again and again.
@@ -47,10 +51,15 @@ impl Nats {
         Ok(Self { name, settings, memory: Arc::default() })
     }
 
-    async fn open_stream(&self) -> Result<Opened, Error> {
+    /// `has_checkpoint` is whether a position is known although the stream tells none.
+    async fn open_stream(&self, has_checkpoint: bool) -> Result<Opened, Error> {
         let mut connection = Connection::open(&self.name, &self.settings).await?;
         let stream = stream::find_or_create(&mut connection, &self.settings).await?;
+        for weakness in preset::weaknesses(stream.cached_info(), &self.settings) {
+            tracing::warn!(stream = self.settings.stream, "{weakness}");
+        }
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
+        let tail = self.tail(&end, has_checkpoint)?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
         let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
         let chain = Chain::start(Start {
@@ -58,20 +67,28 @@ impl Nats {
             stream: self.settings.stream.clone(),
             sequence: end.sequence,
             ack_timeout: self.settings.ack_timeout(),
+            markers: self.settings.markers(),
             memory: Arc::clone(&self.memory),
         });
-        Ok(Opened { sink: Box::new(chain.await?), router, tail: self.tail(end.tail) })
+        Ok(Opened { sink: Box::new(chain.await?), router, tail })
     }
 
-    /// A stream that was emptied or made anew while we wrote to it tells no position; going on as at a first start would skip changes.
-    fn tail(&self, tail: SinkTail) -> SinkTail {
-        match (tail, self.memory.acknowledged()) {
+    /// A stream that was emptied, or made anew while we wrote to it, tells no position; going on as at a first start would skip changes.
+    fn tail(&self, end: &End, has_checkpoint: bool) -> Result<SinkTail, Error> {
+        let stream = &self.settings.stream;
+        match (&end.tail, self.memory.acknowledged()) {
             (SinkTail::Empty, Some(upto)) => {
-                let stream = &self.settings.stream;
                 tracing::warn!(stream, position = %upto.at, "the stream was emptied: going on where it was left");
-                SinkTail::At(upto)
+                Ok(SinkTail::At(upto))
             }
-            (tail, _) => tail,
+            (SinkTail::Empty, None) if end.sequence > 0 && !has_checkpoint => {
+                let what = format!(
+                    "the stream {stream} has held {} messages and holds none any more, so nothing tells where to go on",
+                    end.sequence
+                );
+                Err(Error::new(ErrorKind::PositionLost, what))
+            }
+            (tail, _) => Ok(tail.clone()),
         }
     }
 
@@ -88,13 +105,15 @@ impl Nats {
         };
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let messages = stream.cached_info().state.messages;
-        let replicas = stream.cached_info().config.num_replicas;
+        let kind = preset::describe(&stream.cached_info().config, &self.settings);
         let tail = match end.tail {
             SinkTail::At(checkpoint) => format!("the last at {}", checkpoint.at),
             SinkTail::Cleared => "the position was cleared".to_owned(),
             SinkTail::Empty | SinkTail::Unknown => "no position".to_owned(),
         };
-        Ok(format!("{server}: the stream {name} (replicas: {replicas}) holds {messages} messages, {tail}"))
+        let weaknesses = preset::weaknesses(stream.cached_info(), &self.settings);
+        let but: String = weaknesses.iter().map(|weakness| format!("; but {weakness}")).collect();
+        Ok(format!("{server}: the stream {name} ({kind}) holds {messages} messages, {tail}{but}"))
     }
 }
 
@@ -108,8 +127,8 @@ fn message_bytes_max(connection: &Connection, stream_limit: i32) -> usize {
 }
 
 impl OpenSink for Nats {
-    fn open<'a>(&'a self, _stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
-        self.open_stream().boxed()
+    fn open<'a>(&'a self, stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
+        self.open_stream(stored.is_some()).boxed()
     }
 
     fn own_store(&self, _pipeline: &str) -> Result<OwnStore, Error> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::preset::Preset;
 use super::settings::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
@@ -51,13 +52,17 @@ impl Subjects {
         let watermark = watermark_subject(prefix);
         let dead_letters = Template::dead_letters(prefix);
         let reserved = [watermark.clone(), dead_letters.clone(), format!("{prefix}.{COMMANDS}")];
+        let template = settings.template()?;
         Ok(Self {
             prefix: prefix.clone(),
-            template: settings.template()?,
-            shared: !(settings.subject.contains("{db}") && settings.subject.contains("{coll}")),
+            shared: !template.tells_namespaces_apart(),
+            template,
             bytes_max,
             watermark: Arc::new(fixed(watermark, bytes_max)),
-            dead_letters: Arc::new(fixed(dead_letters, bytes_max)),
+            dead_letters: Arc::new(match settings.preset {
+                Preset::Log => fixed(dead_letters, bytes_max),
+                Preset::Latest => one_by_one(dead_letters, bytes_max),
+            }),
             taken: Mutex::new(reserved.into_iter().map(|subject| (subject, None)).collect()),
         })
     }
@@ -116,12 +121,19 @@ fn fixed(subject: String, bytes_max: usize) -> Route {
     }
 }
 
+/// A route whose events have a subject each, so that none replaces another.
+fn one_by_one(subject: String, bytes_max: usize) -> Route {
+    let parts = vec![SubjectPart::Literal(subject + "."), SubjectPart::Position];
+    Route { name: display(&parts), addressing: Addressing::Subject(parts), bytes_max }
+}
+
 /// The subject as people read it.
 fn display(parts: &[SubjectPart]) -> String {
     let part = |part: &SubjectPart| match part {
         SubjectPart::Literal(text) => text.clone(),
         SubjectPart::Id => "{id}".to_owned(),
         SubjectPart::Op => "{op}".to_owned(),
+        SubjectPart::Position => "{position}".to_owned(),
     };
     parts.iter().map(part).collect()
 }
@@ -130,13 +142,13 @@ fn display(parts: &[SubjectPart]) -> String {
 mod tests {
     use futures::FutureExt;
 
-    use super::{Settings, Subjects};
+    use super::{Preset, Settings, Subjects};
     use crate::error::{Error, ErrorKind};
     use crate::event::Namespace;
     use crate::pipeline::Router;
 
     fn subjects(template: &str) -> Subjects {
-        Subjects::new(&Settings { subject: template.into(), ..Settings::default() }, 1 << 20).unwrap()
+        Subjects::new(&Settings { subject: Some(template.into()), ..Settings::default() }, 1 << 20).unwrap()
     }
 
     fn name(subjects: &Subjects, ns: &str) -> Result<String, Error> {
@@ -170,6 +182,15 @@ mod tests {
         {
             assert_eq!(name(&shared, ns).unwrap(), subject, "ours stay ours");
         }
+    }
+
+    #[test]
+    fn in_a_table_no_dead_letter_replaces_another() {
+        let settings = Settings { preset: Preset::Latest, ..Settings::default() };
+        let subjects = Subjects::new(&settings, 1 << 20).unwrap();
+        assert_eq!(name(&subjects, "shop.orders").unwrap(), "mongo.shop.orders.{id}");
+        let dead_letters = subjects.dead_letters().now_or_never().expect("no I/O").unwrap();
+        assert_eq!(dead_letters.name, "mongo._dead_letters.{position}");
     }
 
     #[test]

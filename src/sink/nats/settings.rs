@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 use serde::Deserialize;
 
+use super::chain::Markers;
+use super::preset::{self, Preset};
 use crate::error::{Error, ErrorKind};
 use crate::event::ImageSettings;
 use crate::format::{Format, Template};
@@ -22,8 +24,11 @@ pub struct Settings {
     pub prefix: String,
     /// The JetStream stream that takes all records. One stream, one connector.
     pub stream: String,
-    /// The subject of a record; begins with `{prefix}.` and may hold `{db}`, `{coll}`, `{id}` and `{op}`.
-    pub subject: String,
+    /// What the stream is for.
+    pub preset: Preset,
+    /// The subject of a record; begins with `{prefix}.` and may hold `{db}`, `{coll}`, `{id}` and `{op}`. By default
+    /// `{prefix}.{db}.{coll}`, and with the preset `latest` `{prefix}.{db}.{coll}.{id}`.
+    pub subject: Option<String>,
     /// How events are written.
     pub format: Format,
     /// Whether the `mongodb` formats have what change streams show with `showExpandedEvents`.
@@ -38,6 +43,8 @@ pub struct Settings {
     pub max_age_seconds: u64,
     /// How many bytes a stream that is created keeps, the newest; 0: all.
     pub max_bytes: u64,
+    /// How long a deleted document's marker is kept in the preset `latest`, in seconds; 0: for ever. Needs NATS 2.11.
+    pub marker_seconds: u64,
     /// The user's name, for authentication by name and password.
     pub user: Option<String>,
     /// The user's password.
@@ -48,6 +55,10 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// A file that holds the token.
     pub token_file: Option<PathBuf>,
+    /// The user's JWT, for decentralised authentication; needs its NKey's seed. A credentials file holds both.
+    pub jwt: Option<Secret>,
+    /// A file that holds the user's JWT.
+    pub jwt_file: Option<PathBuf>,
     /// The seed of an NKey (`SU…`), for authentication by NKey.
     pub nkey_seed: Option<Secret>,
     /// A file that holds the seed of an NKey.
@@ -70,7 +81,8 @@ impl Default for Settings {
             servers: Servers::default(),
             prefix: "mongo".to_owned(),
             stream: "MONGO".to_owned(),
-            subject: "{prefix}.{db}.{coll}".to_owned(),
+            preset: Preset::default(),
+            subject: None,
             format: Format::default(),
             expanded_events: false,
             images: ImageSettings::default(),
@@ -78,11 +90,14 @@ impl Default for Settings {
             replicas: 1,
             max_age_seconds: 0,
             max_bytes: 0,
+            marker_seconds: 0,
             user: None,
             password: None,
             password_file: None,
             token: None,
             token_file: None,
+            jwt: None,
+            jwt_file: None,
             nkey_seed: None,
             nkey_seed_file: None,
             credentials_file: None,
@@ -106,6 +121,8 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
     /// Refuse a server without TLS.
     pub required: bool,
+    /// Encrypt before the server's first word, as servers with `handshake_first` demand.
+    pub handshake_first: bool,
 }
 
 /// How the connector proves who it is.
@@ -115,6 +132,8 @@ pub(super) enum Auth<'a> {
     Password(&'a str, Secret),
     Token(Secret),
     NKey(Secret),
+    /// A user's JWT, and the seed of its NKey.
+    Jwt(Secret, Secret),
     Credentials(&'a Path),
 }
 
@@ -131,6 +150,9 @@ impl Settings {
         }
         if i64::try_from(self.max_bytes).is_err() {
             return Err(refuse("max_bytes", format_args!("{} is too large", self.max_bytes)));
+        }
+        if let Some((key, why)) = preset::contradiction(self) {
+            return Err(refuse(key, why));
         }
         if self.ack_timeout_ms == 0 {
             return Err(refuse("ack_timeout_ms", "must not be 0"));
@@ -150,8 +172,8 @@ impl Settings {
         if self.stream.is_empty() || self.stream.len() > 255 || self.stream.contains(forbidden) {
             return Err(refuse("stream", format_args!("`{}` is not the name of a stream", self.stream)));
         }
-        self.template()?;
-        if !self.subject.starts_with("{prefix}.") {
+        self.template()?.check_subject(&self.prefix).map_err(|error| refuse("subject", error))?;
+        if !self.subject_template().starts_with("{prefix}.") {
             return Err(refuse("subject", "must begin with `{prefix}.`: the stream takes no other subjects"));
         }
         Ok(())
@@ -161,8 +183,15 @@ impl Settings {
         let has_password = one_of("password", self.password.as_ref(), self.password_file.as_ref())?;
         let has_token = one_of("token", self.token.as_ref(), self.token_file.as_ref())?;
         let has_seed = one_of("nkey_seed", self.nkey_seed.as_ref(), self.nkey_seed_file.as_ref())?;
+        let has_jwt = one_of("jwt", self.jwt.as_ref(), self.jwt_file.as_ref())?;
         if self.user.is_some() != has_password {
             return Err(refuse("user", "`user` and `password` go together"));
+        }
+        if has_jwt && !has_seed {
+            return Err(refuse(
+                "jwt",
+                "needs `nkey_seed` or `nkey_seed_file`: the server asks for a signature",
+            ));
         }
         let ways = [has_password, has_token, has_seed, self.credentials_file.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
@@ -184,17 +213,40 @@ impl Settings {
         if let Some(token) = Secret::resolve(self.token.as_ref(), self.token_file.as_deref(), "token_file")? {
             return Ok(Auth::Token(token));
         }
-        if let Some(seed) =
-            Secret::resolve(self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref(), "nkey_seed_file")?
-        {
-            return Ok(Auth::NKey(seed));
+        let seed =
+            Secret::resolve(self.nkey_seed.as_ref(), self.nkey_seed_file.as_deref(), "nkey_seed_file")?;
+        let jwt = Secret::resolve(self.jwt.as_ref(), self.jwt_file.as_deref(), "jwt_file")?;
+        match (jwt, seed) {
+            (Some(jwt), Some(seed)) => return Ok(Auth::Jwt(jwt, seed)),
+            (_, Some(seed)) => return Ok(Auth::NKey(seed)),
+            (_, None) => {}
         }
         Ok(self.credentials_file.as_deref().map_or(Auth::Nobody, Auth::Credentials))
     }
 
+    /// Whether each message must hold the whole document: the one before it is forgotten.
+    pub fn needs_full_images(&self) -> bool {
+        self.preset == Preset::Latest
+    }
+
+    /// How deletes are marked, if they are.
+    pub(super) fn markers(&self) -> Option<Markers> {
+        (self.preset == Preset::Latest).then(|| Markers::new(self.marker_seconds))
+    }
+
+    /// The template of the subjects, as text.
+    pub(super) fn subject_template(&self) -> &str {
+        self.subject.as_deref().unwrap_or(self.preset.subject())
+    }
+
     /// The template of the subjects.
     pub(super) fn template(&self) -> Result<Template, Error> {
-        self.subject.parse().map_err(|error| refuse("subject", error))
+        self.subject_template().parse().map_err(|error| refuse("subject", error))
+    }
+
+    /// All subjects that the stream has to take.
+    pub(super) fn subjects(&self) -> String {
+        format!("{}.>", self.prefix)
     }
 
     pub(super) fn ack_timeout(&self) -> Duration {
@@ -283,7 +335,7 @@ fn refuse(key: &str, why: impl fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Auth, Servers, Settings};
+    use super::{Auth, Preset, Servers, Settings};
     use crate::error::ErrorKind;
 
     fn refused(settings: &Settings) -> String {
@@ -300,12 +352,22 @@ mod tests {
     #[test]
     fn what_is_refused_names_its_key() {
         let base = Settings::default;
+        let latest = || Settings { preset: Preset::Latest, ..base() };
+        latest().validate().unwrap();
         let cases = [
             ("prefix", Settings { prefix: "a b".into(), ..base() }),
             ("prefix", Settings { prefix: "$JS".into(), ..base() }),
             ("prefix", Settings { prefix: "a..b".into(), ..base() }),
             ("stream", Settings { stream: "a.b".into(), ..base() }),
-            ("subject", Settings { subject: "other.{db}".into(), ..base() }),
+            ("subject", Settings { subject: Some("other.{db}".into()), ..base() }),
+            ("subject", Settings { subject: Some("{prefix}.{db}..{coll}".into()), ..base() }),
+            ("subject", Settings { prefix: "x".repeat(300), ..base() }),
+            ("subject", Settings { subject: Some("{prefix}.{coll}.{id}".into()), ..latest() }),
+            ("subject", Settings { subject: Some("{prefix}.{db}.{coll}.{id}.{op}".into()), ..latest() }),
+            ("max_age_seconds", Settings { max_age_seconds: 1, ..latest() }),
+            ("max_bytes", Settings { max_bytes: 1, ..latest() }),
+            ("marker_seconds", Settings { marker_seconds: 1, ..base() }),
+            ("jwt", Settings { jwt: Some("eyJ".into()), ..base() }),
             ("replicas", Settings { replicas: 6, ..base() }),
             ("user", Settings { user: Some("a".into()), ..base() }),
             ("user", Settings { token: Some("t".into()), credentials_file: Some("c".into()), ..base() }),

@@ -3,15 +3,13 @@
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{
-    Config, Info, RawMessageError, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
-};
-use std::time::Duration;
+use async_nats::jetstream::stream::{Info, RawMessageError, RawMessageErrorKind, Stream};
 
 use super::connection::Connection;
-use super::errors;
 use super::settings::Settings;
+use super::{errors, preset};
 use crate::error::{Error, ErrorKind};
+use crate::event::Position;
 use crate::format::Header;
 use crate::pipeline::{Checkpoint, SinkTail};
 
@@ -40,7 +38,7 @@ pub(crate) async fn find_or_create(
         return Err(missing(settings));
     }
     let jetstream = connection.jetstream.clone();
-    let stream = connection.answer(jetstream.create_stream(config(settings))).await?;
+    let stream = connection.answer(jetstream.create_stream(preset::config(settings))).await?;
     let stream = stream.map_err(|error| errors::creating(name, error))?;
     tracing::info!(stream = name, "created the stream");
     Ok(stream)
@@ -54,7 +52,7 @@ pub(crate) fn missing(settings: &Settings) -> Error {
             "there is no stream {} in NATS at {}, and `create_stream` is off: create it with the subjects {}",
             settings.stream,
             settings.servers,
-            subjects(settings),
+            settings.subjects(),
         ),
     )
 }
@@ -65,7 +63,7 @@ pub(crate) async fn find(connection: &mut Connection, settings: &Settings) -> Re
     let jetstream = connection.jetstream.clone();
     let error = match connection.answer(jetstream.get_stream(name)).await? {
         Ok(stream) => {
-            check(stream.cached_info(), settings)?;
+            preset::check(stream.cached_info(), settings)?;
             return Ok(Some(stream));
         }
         Err(error) => error,
@@ -120,6 +118,11 @@ fn is_missing<T>(message: &Result<T, RawMessageError>) -> bool {
     matches!(message, Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound)
 }
 
+/// The position that a message of ours tells.
+pub(super) fn position(message: &StreamMessage) -> Option<Position> {
+    Some(message.headers.get(Header::NAME)?.as_str().parse::<Header>().ok()?.at)
+}
+
 fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
     let Some(header) = last.headers.get(Header::NAME) else {
         let (sequence, subject) = (last.sequence, &last.subject);
@@ -135,91 +138,4 @@ fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
         Error::new(ErrorKind::CheckpointUnreadable, what)
     })?;
     Ok(SinkTail::At(Checkpoint { at: header.at, term: header.term, source: header.source }))
-}
-
-/// The subjects that the stream has to take.
-fn subjects(settings: &Settings) -> String {
-    format!("{}.>", settings.prefix)
-}
-
-/// The stream that is created: a log, kept as long as the settings say.
-fn config(settings: &Settings) -> Config {
-    Config {
-        name: settings.stream.clone(),
-        description: Some("Changes of a MongoDB deployment, written by mongo-observer".to_owned()),
-        subjects: vec![subjects(settings)],
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        max_age: Duration::from_secs(settings.max_age_seconds),
-        max_bytes: if settings.max_bytes == 0 { -1 } else { settings.max_bytes.cast_signed() },
-        allow_direct: true,
-        ..Config::default()
-    }
-}
-
-/// Refuses a stream that can't hold the records, or would not keep what is needed to go on; warns of one that is weaker than asked.
-fn check(info: &Info, settings: &Settings) -> Result<(), Error> {
-    let Config { name, subjects: taken, .. } = &info.config;
-    let wanted = subjects(settings);
-    let refuse = |why: String| Err(Error::new(ErrorKind::Refused, format!("the stream {name} {why}")));
-    if !taken.iter().any(|pattern| covers(pattern, &wanted)) {
-        return refuse(format!(
-            "takes {}, but not {wanted}: add it, or use another prefix",
-            taken.join(", ")
-        ));
-    }
-    if info.config.mirror.is_some() || info.config.sources.as_ref().is_some_and(|sources| !sources.is_empty())
-    {
-        return refuse("is filled from other streams: one stream, one connector".to_owned());
-    }
-    if info.config.sealed {
-        return refuse("is sealed".to_owned());
-    }
-    if info.config.no_ack {
-        return refuse("is set not to acknowledge messages".to_owned());
-    }
-    if info.config.retention != RetentionPolicy::Limits {
-        return refuse("forgets messages once they are consumed: its retention must be `limits`".to_owned());
-    }
-    if info.config.storage == StorageType::Memory {
-        tracing::warn!(stream = name, "the stream is kept in memory: a restart of the server loses it");
-    }
-    if info.config.num_replicas < settings.replicas {
-        let (has, wanted) = (info.config.num_replicas, settings.replicas);
-        tracing::warn!(stream = name, has, wanted, "the stream has fewer replicas than configured");
-    }
-    Ok(())
-}
-
-/// Whether a stream's subject takes everything that `subject` stands for.
-fn covers(pattern: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for part in pattern.split('.') {
-        match (part, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(token)) if token != ">" => {}
-            (part, Some(token)) if part == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    #[test]
-    fn subjects_cover_what_they_match() {
-        for (pattern, subject) in
-            [("mongo.>", "mongo.>"), (">", "mongo.>"), ("*.>", "mongo.>"), ("a.>", "a.b.>")]
-        {
-            assert!(covers(pattern, subject), "{pattern} {subject}");
-        }
-        for (pattern, subject) in
-            [("mongo.*", "mongo.>"), ("mongo", "mongo.>"), ("a.b.>", "a.>"), ("b.>", "a.>")]
-        {
-            assert!(!covers(pattern, subject), "{pattern} {subject}");
-        }
-    }
 }

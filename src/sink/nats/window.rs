@@ -2,39 +2,51 @@
 
 use std::collections::VecDeque;
 
+use crate::event::Position;
+
 /// How many records may wait for their acknowledgement. Servers drop messages when 10 000 wait for their stream.
 pub(super) const RECORDS_MAX: usize = 8192;
 
 /// How many bytes may wait; a larger record passes alone.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The sequence numbers and sizes of the records that are under way. Pure.
+/// The sequence numbers, sizes and positions of the records that are under way. Pure.
 #[derive(Debug)]
 pub(super) struct Window {
     acknowledged: u64,
     bytes: usize,
-    sizes: VecDeque<usize>,
+    records: VecDeque<(usize, Position)>,
 }
 
 impl Window {
     /// Nothing is under way, and the stream's last message has that sequence number.
     pub(super) fn new(last: u64) -> Self {
-        Self { acknowledged: last, bytes: 0, sizes: VecDeque::new() }
+        Self { acknowledged: last, bytes: 0, records: VecDeque::new() }
     }
 
     /// Whether another record may be published.
     pub(super) fn has_room(&self) -> bool {
-        self.sizes.len() < RECORDS_MAX && self.bytes < BYTES_MAX
+        self.records.len() < RECORDS_MAX && self.bytes < BYTES_MAX
+    }
+
+    /// How many records are under way.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
     }
 
     /// Whether everything is acknowledged.
     pub(super) fn is_empty(&self) -> bool {
-        self.sizes.is_empty()
+        self.records.is_empty()
+    }
+
+    /// The first record that is under way: its sequence number and its position.
+    pub(super) fn first(&self) -> Option<(u64, Position)> {
+        self.records.front().map(|(_, at)| (self.acknowledged + 1, *at))
     }
 
     /// The sequence number of the last record that was published.
     pub(super) fn last(&self) -> u64 {
-        self.acknowledged + self.sizes.len() as u64
+        self.acknowledged + self.records.len() as u64
     }
 
     /// The sequence number of the last record that was acknowledged.
@@ -43,8 +55,8 @@ impl Window {
     }
 
     /// A record is published behind [`Window::last`].
-    pub(super) fn push(&mut self, bytes: usize) {
-        self.sizes.push_back(bytes);
+    pub(super) fn push(&mut self, bytes: usize, at: Position) {
+        self.records.push_back((bytes, at));
         self.bytes += bytes;
     }
 
@@ -54,7 +66,7 @@ impl Window {
         if sequence != self.acknowledged + 1 {
             return false;
         }
-        let Some(bytes) = self.sizes.pop_front() else { return false };
+        let Some((bytes, _)) = self.records.pop_front() else { return false };
         self.bytes -= bytes;
         self.acknowledged = sequence;
         true
@@ -63,20 +75,21 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_MAX, RECORDS_MAX, Window};
+    use super::{BYTES_MAX, Position, RECORDS_MAX, Window};
 
     #[test]
     fn acknowledgements_come_in_order() {
         let mut window = Window::new(41);
-        window.push(1);
-        window.push(1);
+        window.push(1, Position::of_entry(7, 1));
+        window.push(1, Position::of_entry(7, 2));
+        assert_eq!((window.len(), window.first()), (2, Some((42, Position::of_entry(7, 1)))));
         assert_eq!((window.last(), window.acknowledged()), (43, 41));
         assert!(!window.acknowledge(43));
         assert!(window.acknowledge(42));
         assert!(!window.acknowledge(42));
         assert!(window.acknowledge(43));
         assert!(!window.acknowledge(44), "nothing is under way");
-        assert!(window.is_empty());
+        assert!(window.is_empty() && window.first().is_none());
     }
 
     #[test]
@@ -84,12 +97,12 @@ mod tests {
         let mut window = Window::new(0);
         for _ in 0..RECORDS_MAX {
             assert!(window.has_room());
-            window.push(10);
+            window.push(10, Position::default());
         }
         assert!(!window.has_room());
         assert!(window.acknowledge(1));
         assert!(window.has_room());
-        window.push(BYTES_MAX);
+        window.push(BYTES_MAX, Position::default());
         assert!(!window.has_room());
     }
 }

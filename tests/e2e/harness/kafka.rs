@@ -28,7 +28,8 @@ fn read(bootstrap: &str, prefix: &str) -> Lanes {
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
-    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && !name.ends_with("._checkpoints");
+    let checkpoints = format!("{prefix}._checkpoints");
+    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && name != checkpoints;
     let mut assignment = TopicPartitionList::new();
     // The end is told of a partition's number, not of its topic; nobody writes, so each tells it once.
     let mut left: BTreeMap<i32, usize> = BTreeMap::new();

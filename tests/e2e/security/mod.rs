@@ -1,6 +1,7 @@
 //! Credentials, privileges and encryption, on both sides; and what is never shown.
 
 mod certificates;
+mod nats;
 
 use std::time::{Duration, Instant};
 
