@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Unknown,
     /// Damaged bytes, or a document that can't be encoded.
     Unreadable,
+    /// An event is larger than the sink takes.
+    TooLarge,
     /// A collection's contents were replaced by some that no events have told.
     Replaced,
     /// The sink can't be reached, or did not confirm; it may come back.
@@ -93,6 +95,10 @@ impl ErrorKind {
                 Halt,
                 "nothing was skipped; to go on without it, set [on] unreadable = \"dead_letter\" or \"skip\"",
             ),
+            Self::TooLarge => (
+                Halt,
+                "nothing was skipped; raise the sink's limit, or set [on] too_large = \"dead_letter\" or \"header_only\"",
+            ),
             Self::Replaced => (
                 Halt,
                 "to have such events marked and go on, set [on] replaced = \"mark\"; then copy the collection anew",
@@ -129,6 +135,7 @@ impl ErrorKind {
             Self::OtherSource => "other_source",
             Self::Unknown => "unknown",
             Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
             Self::Replaced => "replaced",
             Self::SinkUnavailable => "sink_unavailable",
             Self::Refused => "refused",

@@ -151,7 +151,8 @@ mod tests {
     }
 
     fn record() -> Record {
-        let route = Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1 };
+        let route =
+            Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1, tombstones: false };
         Record {
             route: Arc::new(route),
             to: To::Line,
@@ -290,10 +291,11 @@ mod tests {
         let error = Error::new(ErrorKind::SinkUnavailable, "no broker answers");
         observed.retrying(&error);
         observed.opened("rs0", false);
-        let skipped = Faults { unknown: 2, unreadable: 1 };
-        let dead_letters = Faults { unknown: 0, unreadable: 4 };
+        let skipped = Faults { unknown: 2, unreadable: 1, ..Faults::default() };
+        let dead_letters = Faults { unreadable: 4, too_large: 3, ..Faults::default() };
         let missing_images = MissingImages { gone: 3, mismatch: 1, ..MissingImages::default() };
-        let counts = Counts { updates: 1, skipped, dead_letters, missing_images, ..Counts::default() };
+        let counts =
+            Counts { updates: 1, header_only: 1, skipped, dead_letters, missing_images, ..Counts::default() };
         let again = batch(1, counts, b"1");
         observed.sent(&again);
         observed.durable(&durable(&again, Some(0)));
@@ -305,6 +307,8 @@ mod tests {
                 r#"events_skipped_total{reason="unknown",sink="events"} 2"#,
                 r#"events_skipped_total{reason="unreadable",sink="events"} 1"#,
                 r#"dead_letters_published_total{reason="unreadable",sink="events"} 4"#,
+                r#"dead_letters_published_total{reason="too_large",sink="events"} 3"#,
+                r#"events_header_only_total{sink="events"} 1"#,
                 r#"images_missing_total{reason="gone",sink="events"} 3"#,
                 r#"images_missing_total{reason="mismatch",sink="events"} 1"#,
                 r#"errors_total{kind="sink_unavailable",sink="events"} 1"#,

@@ -7,7 +7,7 @@ use mongo_observer::config::{Config, Level, LogFormat, Override, Sink, Store};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::event::Position;
 use mongo_observer::format::Format;
-use mongo_observer::pipeline::{OnFault, OnReplaced, Policies, Start};
+use mongo_observer::pipeline::{OnFault, OnTooLarge, Policies, Start};
 use tempfile::TempDir;
 
 /// A configuration file with that text, the environment and the flags over it.
@@ -291,10 +291,10 @@ fn a_position_and_policies_are_read() {
     let config = Given::with_sink("[source]\nstart = \"1795393406-1\"").load();
     assert_eq!(config.source.start, Start::At(Position::behind_entry(1_795_393_406, 1)));
     assert_eq!(config.on.policies(), Policies::default());
-    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\nreplaced = \"stop\"";
+    let on = "unknown = \"skip\"\nunreadable = \"dead_letter\"\ntoo_large = \"header_only\"";
     let config = Given::with_sink(&format!("[on]\n{on}")).load();
-    let expected =
-        Policies { unknown: OnFault::Skip, unreadable: OnFault::DeadLetter, replaced: OnReplaced::Stop };
+    let (unknown, too_large) = (OnFault::Skip, OnTooLarge::HeaderOnly);
+    let expected = Policies { unknown, unreadable: OnFault::DeadLetter, too_large, ..Policies::default() };
     assert_eq!(config.on.policies(), expected);
 }
 
@@ -411,6 +411,7 @@ fn the_reference_file_lists_every_key() {
         ("log", keys_of::<config::Log>()),
         ("sinks.file", keys_of::<config::lines::File>()),
         ("sinks.kafka", keys_of::<config::Kafka>()),
+        ("sinks.kafka.tls", keys_of::<mongo_observer::sink::kafka::Tls>()),
         ("sinks.nats", keys_of::<config::Nats>()),
         ("sinks.nats.tls", keys_of::<mongo_observer::sink::nats::Tls>()),
         ("sinks.stdout", keys_of::<config::lines::Stdout>()),

@@ -83,11 +83,11 @@ fn deltas_are_read_whatever_the_bytes() {
 }
 
 #[test]
-fn filters_and_sorts_return_whatever_the_bytes() {
-    run("filter", fuzzing::filter);
+fn deltas_are_applied_whatever_the_bytes() {
+    run("apply", fuzzing::apply);
 }
 
 #[test]
-fn deltas_are_applied_whatever_the_bytes() {
-    run("apply", fuzzing::apply);
+fn filters_and_sorts_return_whatever_the_bytes() {
+    run("filter", fuzzing::filter);
 }

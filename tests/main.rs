@@ -1,6 +1,8 @@
 //! One binary for all integration tests: a module per behaviour.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[cfg(all(feature = "kafka", feature = "servers"))]
+mod authority;
 #[cfg(feature = "connector")]
 mod config;
 #[cfg(feature = "mongodb")]

@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("pipeline", &["error", "event", "format", "retry", "source"]),
     ("kafka", &["error"]),
     ("sink", &["error", "event", "format", "pipeline"]),
-    ("sink/kafka", &["checkpoint::kafka", "error", "event", "format", "kafka", "pipeline"]),
+    ("sink/kafka", &["checkpoint::kafka", "error", "event", "format", "kafka", "pipeline", "secret"]),
     ("sink/nats", &["checkpoint::nats", "error", "event", "format", "pipeline", "secret"]),
     ("checkpoint", &["error", "event", "pipeline"]),
     ("checkpoint/kafka", &["error", "event", "kafka", "pipeline"]),

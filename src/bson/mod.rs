@@ -11,12 +11,14 @@ pub mod extjson;
 mod key;
 pub(crate) mod keystring;
 mod number;
+mod plain;
 mod walk;
 mod write;
 
 pub use compare::{Class, compare, compare_docs};
 pub use key::{append_key, key};
 pub use number::{Decimal, Number};
+pub use plain::{is_plainest, plainest};
 pub use walk::{Element, Iter};
 pub use write::DocWriter;
 

@@ -43,7 +43,11 @@ pub(super) async fn check(args: &Configured) -> Result<ExitCode, Error> {
             }
         };
         match lines.look(&what, sink.check()).await {
-            Some(found) => lines.ok(&what, &found),
+            Some(found) => {
+                let (found, warnings) = found.split_once('\n').unwrap_or((&found, ""));
+                lines.ok(&what, found);
+                warnings.lines().for_each(|warning| println!("warning {what}: {warning}"));
+            }
             // A checkpoint that is kept there can't be seen, either.
             None if config.checkpoint.store == Store::Sink => continue,
             None => {}

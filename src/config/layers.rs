@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind};
 /// What the names of environment variables begin with; `__` stands between levels.
 pub const PREFIX: &str = "MONGO_OBSERVER_";
 
-/// The table of settings that are passed on to librdkafka: its keys have dots, its values are text.
-const PASSED_ON: &str = "librdkafka";
+/// The tables of settings that are passed on to Kafka: their keys have dots, their values are text.
+const PASSED_ON: [&str; 2] = ["librdkafka", "topic_config"];
 
 /// A setting from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +91,11 @@ impl Layer {
 
     /// One setting of the command line.
     pub(super) fn flag(given: &Override) -> Self {
-        let key = match given.key.split_once(&format!(".{PASSED_ON}.")) {
-            Some((table, name)) => {
-                let mut key: Vec<String> = table.split('.').map(str::to_owned).collect();
-                key.extend([PASSED_ON.to_owned(), name.to_owned()]);
-                key
+        let split =
+            |table: &str| given.key.split_once(&format!(".{table}.")).map(|parts| (table.to_owned(), parts));
+        let key = match PASSED_ON.iter().find_map(|table| split(table)) {
+            Some((table, (sink, name))) => {
+                sink.split('.').map(str::to_owned).chain([table, name.to_owned()]).collect::<Vec<_>>()
             }
             None => given.key.split('.').map(str::to_owned).collect(),
         };
@@ -147,7 +147,7 @@ fn spell(name: &str, below: Option<&Dict>) -> Vec<String> {
             table.and_then(|table| table.iter().find(|(existing, _)| plain(existing) == plain(level)));
         let spelled = match existing {
             Some((existing, _)) => existing.clone(),
-            None if key.last().is_some_and(|table| table == PASSED_ON) => {
+            None if key.last().is_some_and(|table| PASSED_ON.contains(&table.as_str())) => {
                 level.to_lowercase().replace('_', ".")
             }
             None => level.to_lowercase(),
@@ -171,10 +171,12 @@ fn is_word_of(name: &str, table: &str) -> bool {
 /// Makes the settings that a sink passes on flat and text: `linger.ms = 5` is a table in a table with a number, to TOML.
 fn pass_on(sink: &mut Value) {
     let Value::Dict(_, settings) = sink else { return };
-    let Some(passed @ Value::Dict(..)) = settings.get_mut(PASSED_ON) else { return };
-    let mut flat = Dict::new();
-    flatten("", passed, &mut flat);
-    *passed = flat.into();
+    for table in PASSED_ON {
+        let Some(passed @ Value::Dict(..)) = settings.get_mut(table) else { continue };
+        let mut flat = Dict::new();
+        flatten("", passed, &mut flat);
+        *passed = flat.into();
+    }
 }
 
 fn flatten(path: &str, value: &Value, flat: &mut Dict) {

@@ -52,20 +52,20 @@ impl Sink {
         }
     }
 
-    /// Whether its checkpoint can be kept nowhere else.
-    pub fn keeps_its_checkpoint(&self) -> bool {
-        match self {
-            Self::Kafka(settings) => settings.keeps_its_checkpoint(),
-            Self::Nats(_) | Self::Stdout(_) | Self::File(_) => false,
-        }
-    }
-
     /// Whether it keeps only the last message of each document, which must then hold the whole document.
     pub fn needs_full_images(&self) -> bool {
         match self {
             #[cfg(feature = "nats")]
             Self::Nats(settings) => settings.needs_full_images(),
             _ => false,
+        }
+    }
+
+    /// Whether its checkpoint can be kept nowhere else.
+    pub fn keeps_its_checkpoint(&self) -> bool {
+        match self {
+            Self::Kafka(settings) => settings.keeps_its_checkpoint(),
+            Self::Nats(_) | Self::Stdout(_) | Self::File(_) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::credentials::with_credentials;
 use super::reading::{list, replaced, start, word};
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{Backoff, OnFault, OnReplaced, Policies, Start};
+use crate::pipeline::{Backoff, OnFault, OnReplaced, OnTooLarge, Policies, Start};
 use crate::secret::Secret;
 use crate::source::Namespaces;
 
@@ -241,6 +241,12 @@ pub struct On {
     /// Damaged bytes, or an event that can't be encoded.
     #[serde(deserialize_with = "word")]
     pub unreadable: OnFault,
+    /// An event that is larger than the sink takes.
+    #[serde(deserialize_with = "word")]
+    pub too_large: OnTooLarge,
+    /// An event of a namespace that has no place in the sink.
+    #[serde(deserialize_with = "word")]
+    pub unroutable: OnFault,
     /// A collection whose contents were replaced by some that no events have told.
     #[serde(deserialize_with = "replaced")]
     pub replaced: OnReplaced,
@@ -249,7 +255,8 @@ pub struct On {
 impl On {
     /// The same, as the pipeline takes it.
     pub fn policies(&self) -> Policies {
-        Policies { unknown: self.unknown, unreadable: self.unreadable, replaced: self.replaced }
+        let Self { unknown, unreadable, too_large, unroutable, replaced } = *self;
+        Policies { unknown, unreadable, too_large, unroutable, replaced }
     }
 }
 

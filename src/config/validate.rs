@@ -57,8 +57,8 @@ fn sinks(config: &Config) -> Result<(), Wrong> {
         );
     }
     formats(config)?;
-    deliveries(config)?;
     images(config)?;
+    deliveries(config)?;
     let mut paths = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let Sink::File(file) = sink else { continue };
@@ -95,20 +95,6 @@ fn formats(config: &Config) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// What is delivered exactly once is so together with its checkpoint.
-fn deliveries(config: &Config) -> Result<(), Wrong> {
-    let elsewhere = config.checkpoint.store != Store::Sink;
-    match config.sinks.iter().find(|(_, sink)| elsewhere && sink.keeps_its_checkpoint()) {
-        Some((name, _)) => wrong(
-            format!("sinks.{name}.delivery"),
-            format!(
-                "`sinks.{name}.delivery` is \"exactly_once\", whose checkpoint is written with the events: set checkpoint.store to \"sink\""
-            ),
-        ),
-        None => Ok(()),
-    }
-}
-
 /// Where a message replaces the one before it, it must hold the whole document; an update's does not.
 fn images(config: &Config) -> Result<(), Wrong> {
     let lacks = |sink: &Sink| sink.needs_full_images() && sink.images().after == AfterImages::None;
@@ -118,6 +104,20 @@ fn images(config: &Config) -> Result<(), Wrong> {
             format!(
                 "`sinks.{name}.preset` keeps one message of each document, which must hold all of it: set \
                  `sinks.{name}.images.after` to \"stored\" or \"lookup\""
+            ),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// What is delivered exactly once is so together with its checkpoint.
+fn deliveries(config: &Config) -> Result<(), Wrong> {
+    let elsewhere = config.checkpoint.store != Store::Sink;
+    match config.sinks.iter().find(|(_, sink)| elsewhere && sink.keeps_its_checkpoint()) {
+        Some((name, _)) => wrong(
+            format!("sinks.{name}.delivery"),
+            format!(
+                "`sinks.{name}.delivery` is \"exactly_once\", whose checkpoint is written with the events: set checkpoint.store to \"sink\""
             ),
         ),
         None => Ok(()),

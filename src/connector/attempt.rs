@@ -11,7 +11,7 @@ use crate::checkpoint::{file::FileStore, mongodb::MongoStore};
 use crate::config::Store;
 use crate::error::{Error, ErrorKind};
 use crate::event::{ImageSettings, Mark};
-use crate::format::{Format, Options};
+use crate::format::{EventTraits, Format, Options};
 use crate::monitor::Observed;
 use crate::pipeline::{
     Attempt, Budget, CheckpointStore, OpenSink, OwnStore, Parts, Pipeline, SinkTail, Stage, Stored,
@@ -123,10 +123,11 @@ impl SinkAttempt {
             config.on.policies(),
         )
         .with_whole_documents(self.whole_documents);
+        let traits = EventTraits { format: self.format, images: self.images };
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {
             chunks,
-            stage: Arc::new(stage),
+            stage: Arc::new(stage.with_manifests(traits)),
             sink: sink.sink,
             store,
             source: deployment.source.clone(),

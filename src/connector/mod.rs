@@ -55,14 +55,13 @@ impl Connector {
         let mut attempts = Vec::new();
         for (name, sink) in &shared.config.sinks {
             let budget = Budget::new(shared.config.pipeline.budget_bytes);
-            let watch = Observed::new(
-                metrics.pipeline(name, budget.all()),
-                board.add(name, sink.kind().name()),
-                budget.clone(),
-            );
+            let measured = metrics.pipeline(name, budget.all());
+            let mut adapter = open_sink(name, sink, &shared.config)?;
+            adapter.watched_by(Arc::new(measured.clone()));
+            let watch = Observed::new(measured, board.add(name, sink.kind().name()), budget.clone());
             attempts.push(SinkAttempt {
                 name: name.clone(),
-                sink: open_sink(name, sink, &shared.config)?,
+                sink: adapter,
                 format: sink.format(),
                 expanded_events: sink.expanded_events(),
                 whole_documents: sink.needs_full_images(),

@@ -16,7 +16,7 @@ pub use image::{AfterImages, BeforeImages, Image, ImageSettings, Images, NoImage
 pub use namespace::Namespace;
 pub use position::{Mark, NotAPosition, Position};
 
-use crate::bson::{RawDoc, RawValue};
+use crate::bson::{DocWriter, RawDoc, RawValue};
 
 /// One change.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +82,8 @@ pub enum Change<'a> {
     },
     /// A command on a collection or a database.
     Command(Command<'a>),
+    /// A change of a document that is too large for the sink: only what happened, and to which.
+    HeaderOnly(HeaderOnly<'a>),
     /// Nothing: says only that everything up to this position has been published.
     Watermark,
 }
@@ -95,6 +97,7 @@ impl Change<'_> {
             Self::Replace { .. } => "replace",
             Self::Delete { .. } => "delete",
             Self::Command(command) => command.name,
+            Self::HeaderOnly(header) => header.op,
             Self::Watermark => "watermark",
         }
     }
@@ -113,8 +116,36 @@ impl<'a> Change<'a> {
             | Self::Update { key, .. }
             | Self::Replace { key, .. }
             | Self::Delete { key } => Some(key),
+            Self::HeaderOnly(header) => Some(&header.key),
             Self::Command(_) | Self::Watermark => None,
         }
+    }
+}
+
+/// An event without what makes it too large for the sink.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderOnly<'a> {
+    /// What happened, in the words of [`Change::name`].
+    pub op: &'static str,
+    /// The document's key.
+    pub key: Key<'a>,
+    /// How large the whole event would be, as the sink counts.
+    pub bytes: usize,
+    /// What the sink takes.
+    pub limit: usize,
+}
+
+impl HeaderOnly<'_> {
+    /// Appends the field that tells what is missing, and why: of the smallest type that holds the numbers.
+    pub(crate) fn append(&self, doc: &mut DocWriter<'_>) {
+        let mut fields = doc.document(b"tooLarge");
+        for (name, number) in [("bytes", self.bytes), ("limit", self.limit)] {
+            match i32::try_from(number) {
+                Ok(number) => fields.append_i32(name.as_bytes(), number),
+                Err(_) => fields.append_i64(name.as_bytes(), i64::try_from(number).unwrap_or(i64::MAX)),
+            }
+        }
+        fields.finish();
     }
 }
 

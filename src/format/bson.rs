@@ -1,8 +1,8 @@
 //! The format `bson`: one BSON document per event, exact, and the fastest, as documents are copied and not rewritten.
 //!
 //! It is the event of `json-canonical`, field for field and type for type: whoever reads that text as BSON has these bytes. The key is the
-//! document `{_id: …}`, which is the same for all events of a document, also where a shard key's other fields change; a command's key is
-//! `{command: …}`.
+//! document `{_id: …}`, with numbers of the plainest type, which is the same for all events of a document, also where a shard key's other
+//! fields change; a command's key is `{command: …}`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::header::write_position;
 use super::lists::{List, Lists};
 use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::write_uuid;
-use crate::bson::{DocWriter, Malformed};
+use crate::bson::{DocWriter, Malformed, plainest};
 use crate::event::{Change, ChangeEvent, CollectionType, Command, Delta, Image, Key, Namespace, Txn};
 
 /// Writes one record per event.
@@ -35,7 +35,9 @@ impl Encoder for Bson {
 fn record_key(out: &mut Vec<u8>, change: &Change<'_>) -> Result<(), Unencodable> {
     let mut doc = DocWriter::new(out);
     match change.key() {
-        Some(key) => doc.append(b"_id", key.id().ok_or(Unencodable::NoKey)?),
+        Some(key) => {
+            doc.append(b"_id", plainest(key.id().ok_or(Unencodable::NoKey)?, &mut Vec::new()));
+        }
         None => doc.append_str(b"command", change.name().as_bytes()),
     }
     doc.finish();
@@ -61,6 +63,7 @@ fn value(out: &mut Vec<u8>, event: &ChangeEvent<'_>, path: &mut Vec<u8>) -> Resu
         Change::Insert { after, .. } | Change::Replace { after, .. } => doc.append_doc(b"after", *after),
         Change::Update { delta, .. } => update(&mut doc, delta, path)?,
         Change::Command(command) => self::command(&mut doc, command),
+        Change::HeaderOnly(header) => header.append(&mut doc),
         Change::Delete { .. } | Change::Watermark => {}
     }
     image(&mut doc, "after", "afterIs", event.images.after);

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! {"op":"deadLetter","ns":{"db":"shop","coll":"orders"},"reason":"unknown","what":"unknown operation `z`",
-//!  "position":"…","clusterTime":{…},"wallTime":{…},"source":"…","entry":{…},"bytes":"…"}
+//!  "key":{"_id":…},"position":"…","clusterTime":{…},"wallTime":{…},"source":"…","size":123,"entry":{…},"bytes":"…"}
 //! ```
 //!
-//! The same in every format. `entry` is canonical Extended JSON, null where the bytes are damaged or both would not fit; `bytes` is the
-//! whole of it, as base64. For an operation of an `applyOps` that is its element there. The record's key is the position's text.
+//! The same in every format. `key` is there where an event could be made. `entry` is canonical Extended JSON, null where the bytes are
+//! damaged or both would not fit; `bytes` is the whole of it, as base64, null where even that does not fit; `size` says how much it is.
+//! For an operation of an `applyOps` that is its element there. The record's key is the position's text.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{RecordWriter, Route};
-use crate::bson::extjson::{Mode, write_date, write_doc, write_string, write_timestamp};
-use crate::bson::{Malformed, RawDoc};
+use crate::bson::extjson::{Mode, write_date, write_doc, write_string, write_timestamp, write_value};
+use crate::bson::{Malformed, RawDoc, RawValue};
 use crate::event::{Change, ChangeEvent, Images, Namespace, Position};
 
 /// Something that can't become an event.
@@ -35,6 +36,8 @@ pub struct DeadLetter<'a> {
     pub reason: &'a str,
     /// What is wrong.
     pub what: &'a str,
+    /// The `_id` of the document that it changed, where it is known.
+    pub id: Option<RawValue<'a>>,
     /// Its bytes: those of a document, if they are sound.
     pub bytes: &'a [u8],
 }
@@ -88,6 +91,7 @@ impl DeadLetter<'_> {
         write_string(out, self.reason.as_bytes());
         out.extend_from_slice(b",\"what\":");
         write_string(out, self.what.as_bytes());
+        self.key(out, bytes_max);
         out.extend_from_slice(b",\"position\":");
         write_string(out, position.as_bytes());
         out.extend_from_slice(b",\"clusterTime\":");
@@ -98,14 +102,31 @@ impl DeadLetter<'_> {
         }
         out.extend_from_slice(b",\"source\":");
         write_string(out, self.source.as_bytes());
-        out.extend_from_slice(b",\"entry\":");
-        let bytes = BASE64_STANDARD.encode(self.bytes);
+        out.extend_from_slice(b",\"size\":");
+        out.extend_from_slice(itoa::Buffer::new().format(self.bytes.len()).as_bytes());
         // The header's own bytes count, too.
-        let left = bytes_max.saturating_sub(out.len() - start + bytes.len() + HEADER_BYTES);
-        self.entry(out, left);
-        out.extend_from_slice(b",\"bytes\":\"");
-        out.extend_from_slice(bytes.as_bytes());
-        out.extend_from_slice(b"\"}");
+        let left = bytes_max.saturating_sub(out.len() - start + HEADER_BYTES);
+        let bytes = Some(base64_length(self.bytes.len())).filter(|length| *length <= left);
+        out.extend_from_slice(b",\"entry\":");
+        self.entry(out, bytes.map_or(0, |length| left - length));
+        out.extend_from_slice(b",\"bytes\":");
+        match bytes {
+            Some(_) => write_string(out, BASE64_STANDARD.encode(self.bytes).as_bytes()),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.push(b'}');
+    }
+
+    /// The document's key, unless it takes much of the room itself.
+    fn key(&self, out: &mut Vec<u8>, bytes_max: usize) {
+        let Some(id) = self.id else { return };
+        let start = out.len();
+        out.extend_from_slice(b",\"key\":{\"_id\":");
+        let written = write_value(out, id, Mode::Canonical);
+        out.push(b'}');
+        if written.is_err() || out.len() - start > bytes_max / 2 {
+            out.truncate(start);
+        }
     }
 
     /// The document as people read it, if it is one and takes at most so many bytes.
@@ -117,6 +138,11 @@ impl DeadLetter<'_> {
             out.extend_from_slice(b"null");
         }
     }
+}
+
+/// How long so many bytes are as base64.
+fn base64_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
 }
 
 /// What key, header and the rest of the value take at most, the replica set's name included.

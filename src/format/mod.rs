@@ -8,6 +8,7 @@ mod dead_letter;
 mod header;
 mod json;
 mod lists;
+mod manifest;
 mod memo;
 mod mongodb;
 mod name;
@@ -19,9 +20,12 @@ pub use bson::Bson;
 pub use dead_letter::DeadLetter;
 pub use header::Header;
 pub use json::Json;
+pub use manifest::{EventTraits, Manifest};
 pub use mongodb::Mongodb;
 pub use name::{Template, TemplateError, collision_key, murmur2};
-pub use record::{Addressing, Encoded, Record, RecordInProgress, RecordWriter, Route, SubjectPart, To};
+pub use record::{
+    Addressing, Encoded, Record, RecordInProgress, RecordWriter, Route, SubjectPart, To, WriterMark,
+};
 
 use std::fmt;
 use std::str::FromStr;
@@ -142,6 +146,11 @@ impl Format {
     /// Whether commands on a database have a topic of that database's, and not one that all databases share.
     pub fn gives_databases_topics(self) -> bool {
         self.is_mongodbs()
+    }
+
+    /// Whether all events of a document have its key, and no event of another one has it.
+    pub fn keys_are_documents(self) -> bool {
+        !self.is_mongodbs()
     }
 
     /// Whether it is that of MongoDB's Kafka connector.

@@ -17,6 +17,8 @@ pub struct Route {
     pub addressing: Addressing,
     /// The largest record, key and value and header together, that the sink takes; in bytes.
     pub bytes_max: usize,
+    /// Whether a delete is followed by a tombstone: a record with the same key and no value.
+    pub tombstones: bool,
 }
 
 /// How a record finds its place on a route.
@@ -92,6 +94,13 @@ pub struct RecordWriter {
     pub(super) scratch: Scratch,
 }
 
+/// A place in what was collected.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterMark {
+    bytes: usize,
+    records: usize,
+}
+
 /// Working space of encoders that make a document before they write it.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -131,6 +140,30 @@ impl RecordWriter {
             writer: self,
             done: false,
         }
+    }
+
+    /// Repeats the last record without its value: by that a compacted topic forgets the key.
+    pub fn tombstone(&mut self) {
+        if let Some(last) = self.out.records.last().cloned() {
+            self.out.records.push(Record { value: None, ..last });
+        }
+    }
+
+    /// Where it stands, for [`RecordWriter::rewind`].
+    pub fn mark(&self) -> WriterMark {
+        WriterMark { bytes: self.out.bytes.len(), records: self.out.records.len() }
+    }
+
+    /// Forgets everything behind a mark.
+    pub fn rewind(&mut self, mark: WriterMark) {
+        self.out.bytes.truncate(mark.bytes);
+        self.out.records.truncate(mark.records);
+        self.memo.forget();
+    }
+
+    /// The bytes behind a mark.
+    pub fn size_since(&self, mark: WriterMark) -> usize {
+        self.out.bytes.len() - mark.bytes
     }
 
     /// What was collected.
@@ -257,13 +290,14 @@ fn write_subject(out: &mut Vec<u8>, parts: &[SubjectPart], event: &ChangeEvent<'
             SubjectPart::Literal(text) => out.extend_from_slice(text.as_bytes()),
             SubjectPart::Op => out.extend_from_slice(event.change.name().as_bytes()),
             SubjectPart::Position => write_position(out, event.at),
-            SubjectPart::Id => match event.change.key().and_then(Key::id) {
-                Some(id) => super::name::write_id_token(out, id),
-                None => {
+            SubjectPart::Id => {
+                if let Some(id) = event.change.key().and_then(Key::id) {
+                    super::name::write_id_token(out, id);
+                } else {
                     out.push(b'_');
                     out.extend_from_slice(event.change.name().as_bytes());
                 }
-            },
+            }
         }
     }
     range(start, out.len())
@@ -297,7 +331,7 @@ mod tests {
     }
 
     fn route(addressing: Addressing) -> Arc<Route> {
-        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000 })
+        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000, tombstones: false })
     }
 
     fn write(

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bson::RawDoc;
 use crate::bson::extjson::parse;
-use crate::event::{CollectionType, Command, Delta, Image, Images, Key, NoImage, Position, Txn};
+use crate::event::{CollectionType, Command, Delta, HeaderOnly, Image, Images, Key, NoImage, Position, Txn};
 
 /// An event with everything but a transaction.
 pub(super) fn event(change: Change<'_>) -> ChangeEvent<'_> {
@@ -41,7 +41,8 @@ pub(super) fn records(
     event: &ChangeEvent<'_>,
     addressing: Addressing,
 ) -> Result<Vec<Parts>, Unencodable> {
-    let route = Arc::new(Route { name: "route".into(), addressing, bytes_max: usize::MAX });
+    let route =
+        Arc::new(Route { name: "route".into(), addressing, bytes_max: usize::MAX, tombstones: false });
     let mut writer = RecordWriter::default();
     let result = encoder.encode(event, &route, &mut writer);
     let Encoded { bytes, records } = writer.finish();
@@ -98,6 +99,13 @@ fn with_all_events(mut each: impl FnMut(ChangeEvent<'_>)) {
             ..Command::new("rename", rename)
         }),
         Change::Command(Command { of: CollectionType::View, ..Command::new("create", create) }),
+        Change::HeaderOnly(HeaderOnly { op: "insert", key: document, bytes: 3000, limit: 2000 }),
+        Change::HeaderOnly(HeaderOnly {
+            op: "update",
+            key: Key::Document(id),
+            bytes: 5_000_000_000,
+            limit: 1,
+        }),
         Change::Watermark,
     ];
     for change in changes {
@@ -130,7 +138,7 @@ fn bson_is_what_canonical_json_reads_as() {
         assert_eq!(matches!(to, To::Every), matches!(json_to, To::Every));
         count += 1;
     });
-    assert_eq!(count, 30);
+    assert_eq!(count, 34);
 }
 
 #[test]

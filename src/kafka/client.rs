@@ -1,22 +1,26 @@
 //! Clients of one cluster.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use tokio::sync::watch;
 
 use super::ANSWER_TIMEOUT;
 use super::errors::{config_error, kafka_error};
+use super::token;
 use crate::error::{Error, ErrorKind};
 
 /// How long one poll waits for reports. Reports that come are handed on at once; it only says how soon a poller notices that
@@ -27,19 +31,45 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Cluster {
     config: ClientConfig,
+    token_file: Option<Arc<Path>>,
 }
 
 impl Cluster {
     /// The cluster that `config` leads to: the properties of every client, producers' own among them.
     pub(crate) fn new(config: ClientConfig) -> Self {
-        Self { config }
+        Self { config, token_file: None }
+    }
+
+    /// The same, for clients that log in with the token in that file.
+    #[must_use]
+    pub(crate) fn with_token_file(mut self, file: Option<&Path>) -> Self {
+        self.token_file = file.map(Arc::from);
+        self
+    }
+
+    /// Whether its clients log in with tokens. Then none of them can be an admin client: nobody serves what that one has to say, so it
+    /// never asks for a token.
+    pub(super) fn wants_tokens(&self) -> bool {
+        self.token_file.is_some()
+    }
+
+    /// The same, for clients that don't tell statistics.
+    #[must_use]
+    pub(crate) fn quiet(mut self) -> Self {
+        self.config.set("statistics.interval.ms", "0");
+        self
+    }
+
+    /// What a client of this cluster needs to log in, and to say what goes wrong.
+    pub(crate) fn context(&self) -> Context {
+        Context { token_file: self.token_file.clone(), ..Context::default() }
     }
 
     /// The same cluster, for clients with one more property.
     pub(crate) fn with(&self, key: &str, value: &str) -> Self {
         let mut config = self.config.clone();
         config.set(key, value);
-        Self { config }
+        Self { config, token_file: self.token_file.clone() }
     }
 
     /// The servers that the user named.
@@ -80,6 +110,7 @@ impl Cluster {
     ) -> Result<Background<BaseConsumer<Context>>, Error> {
         let wait = wait.as_millis().to_string();
         let own = [
+            ("statistics.interval.ms", "0"),
             // librdkafka takes no assignment without a name for a group.
             ("group.id", "mongo-observer"),
             ("enable.auto.commit", "false"),
@@ -90,14 +121,19 @@ impl Cluster {
             // A first fetch comes before its connection: that need not cost half a second.
             ("fetch.error.backoff.ms", "20"),
         ];
-        self.client(&own, Context::default()).map(Background::new)
+        let consumer: BaseConsumer<Context> = self.client(&own, self.context())?;
+        if self.wants_tokens() {
+            // It asks for its token when it is polled; calls that only wait for answers would wait in vain.
+            consumer.poll(Duration::ZERO);
+        }
+        Ok(Background::new(consumer))
     }
 
     /// A client for topics and their settings. Nobody polls its log, so it has none.
     pub(crate) fn admin(&self) -> Result<Background<Arc<AdminClient<Context>>>, Error> {
         let mut config = self.config.clone();
-        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
-        let quiet = Self { config };
+        config.remove("debug").set("statistics.interval.ms", "0").set_log_level(RDKafkaLogLevel::Emerg);
+        let quiet = Self { config, token_file: None };
         quiet.client(&[], Context::default()).map(Arc::new).map(Background::new)
     }
 
@@ -161,6 +197,7 @@ pub(crate) type Poller<C> = Arc<BaseProducer<C>>;
 /// Takes what a client has to say of itself: log lines go to `tracing`, the last trouble is kept for error messages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Context {
+    token_file: Option<Arc<Path>>,
     trouble: Arc<watch::Sender<Option<Trouble>>>,
 }
 
@@ -172,9 +209,17 @@ pub(crate) struct Trouble {
 }
 
 impl Context {
-    /// The last trouble of the connection, in librdkafka's words.
+    /// The last trouble of the connection, in librdkafka's words or in better ones.
     pub(crate) fn last_trouble(&self) -> Option<String> {
-        self.trouble.borrow().as_ref().map(|trouble| trouble.reason.clone())
+        self.trouble.borrow().as_ref().map(|trouble| {
+            // librdkafka names one reason, whichever it is.
+            if trouble.reason.contains("certificate verify failed") {
+                return "the broker's certificate is not to be trusted: its authority is not in tls.ca_file, it has \
+                        expired, or it is another host's"
+                    .to_owned();
+            }
+            trouble.reason.clone()
+        })
     }
 
     /// Resolves when the brokers refuse the credentials: waiting longer won't help.
@@ -191,6 +236,8 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
         match (level, facility) {
@@ -223,6 +270,18 @@ impl ClientContext for Context {
             self.trouble.send_replace(Some(Trouble { code, reason: reason.to_owned() }));
         }
     }
+
+    fn generate_oauth_token(&self, _settings: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        let file = self.token_file.as_ref().ok_or("OAUTHBEARER needs a token_file")?;
+        Ok(token::read(file)?)
+    }
+}
+
+/// For a producer that only looks around.
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _report: &DeliveryResult<'_>, (): ()) {}
 }
 
 impl ConsumerContext for Context {}

@@ -74,7 +74,7 @@ pub(crate) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         Code::Resolve => (SinkUnavailable, "check the host names in bootstrap_servers and the name service"),
         Code::SSL => (
             SinkUnavailable,
-            "check librdkafka.\"security.protocol\", \"ssl.ca.location\" and the brokers' certificates",
+            "check the sink's tls.ca_file, the host names in bootstrap_servers and the brokers' certificates",
         ),
         Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
@@ -128,7 +128,7 @@ pub(crate) fn verdict(code: RDKafkaErrorCode) -> (ErrorKind, &'static str) {
         | Code::DelegationTokenExpired
         | Code::DelegationTokenNotFound
         | Code::DelegationTokenAuthorizationFailed => {
-            (Unauthorized, "check librdkafka.\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\"")
+            (Unauthorized, "check the sink's user, password and sasl_mechanism, or its token_file")
         }
         Code::TopicAuthorizationFailed => {
             (Refused, "grant this user WRITE and DESCRIBE on the topic, and CREATE where create_topics is on")

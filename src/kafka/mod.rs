@@ -4,12 +4,13 @@
 
 mod client;
 mod errors;
+mod token;
 mod topics;
 pub(crate) mod transactions;
 
 pub(crate) use client::{Background, Cluster, Context, Poller, blocking};
 pub(crate) use errors::{code_of, config_error, kafka_error, may_pass, verdict};
-pub(crate) use topics::{NewTopicSpec, Topics, partition_count};
+pub(crate) use topics::{Description, NewTopicSpec, Topics, partition_count};
 
 use std::time::Duration;
 

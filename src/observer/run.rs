@@ -167,7 +167,8 @@ impl<H: OperationHandler> Run<'_, H> {
             Change::Update { .. } | Change::Replace { .. } => self.handler.on_update(op).await,
             Change::Delete { .. } => self.handler.on_delete(op).await,
             Change::Command(_) => self.handler.on_command(op).await,
-            Change::Watermark => Ok(()),
+            // Made for sinks alone; the oplog has neither.
+            Change::HeaderOnly(_) | Change::Watermark => Ok(()),
         }
     }
 

@@ -8,7 +8,10 @@
 
 #[cfg(test)]
 mod allocations;
+mod announce;
 mod budget;
+#[cfg(test)]
+mod images;
 mod in_flight;
 mod keeper;
 mod policy;
@@ -20,9 +23,10 @@ mod sim;
 mod stage;
 mod supervise;
 
+pub use announce::ManifestPlace;
 pub use budget::{BATCHES_MAX, Budget};
 pub use in_flight::Durable;
-pub use policy::{OnFault, OnReplaced, Policies};
+pub use policy::{OnFault, OnReplaced, OnTooLarge, Policies, Reason};
 pub use resume::{Start, resume_point};
 pub use run::{Parts, Pipeline};
 pub use stage::Stage;
@@ -40,7 +44,6 @@ use crate::error::Error;
 use crate::event::{Change, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{Record, Route};
 use crate::source::Chunk;
-use crate::source::oplog::FaultKind;
 
 /// Resolves when every record of a batch is durable, or with the reason why not. A dropped sender counts as a failure.
 pub type Delivery = oneshot::Receiver<Result<(), Error>>;
@@ -63,6 +66,12 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// Where dead letters go.
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>>;
 
+    /// Where the manifests of namespaces go whose events go to `route`; none if the sink has none.
+    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        let _ = route;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Where a watermark goes now; none if the sink needs none. Called once for each watermark.
     fn watermark_routes(&self) -> Vec<Arc<Route>>;
 }
@@ -77,7 +86,13 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     /// The checkpoint store that lives with this sink, for the pipeline of that name. Connects to nothing yet.
     fn own_store(&self, pipeline: &str) -> Result<OwnStore, Error>;
 
-    /// Looks at the sink without changing it, for `mongo-observer check`: one line that says what was found.
+    /// Tells `monitor` from now on what the sink's client says of itself, where it has something to say.
+    fn watched_by(&mut self, monitor: Arc<dyn ClientMonitor>) {
+        let _ = monitor;
+    }
+
+    /// Looks at the sink without changing it, for `mongo-observer check`: a line that says what was found, and one for each thing that can
+    /// cost events.
     fn check(&self) -> BoxFuture<'_, Result<String, Error>>;
 }
 
@@ -231,6 +246,8 @@ pub struct Counts {
     pub watermarks: u32,
     /// Operations of other namespaces.
     pub filtered: u32,
+    /// Events published without their documents, counted above, too.
+    pub header_only: u32,
     /// Operations left out by policy.
     pub skipped: Faults,
     /// Operations published as dead letters.
@@ -280,18 +297,29 @@ pub struct Faults {
     pub unknown: u32,
     /// Damaged, or not to be encoded.
     pub unreadable: u32,
+    /// Larger than the sink takes.
+    pub too_large: u32,
+    /// Of a namespace that has no place in the sink.
+    pub unroutable: u32,
 }
 
 impl Faults {
     /// The counts with their reasons, fixed words.
-    pub fn by_reason(&self) -> [(&'static str, u32); 2] {
-        [(FaultKind::Unknown.name(), self.unknown), (FaultKind::Unreadable.name(), self.unreadable)]
+    pub fn by_reason(&self) -> [(&'static str, u32); 4] {
+        [
+            (Reason::Unknown.name(), self.unknown),
+            (Reason::Unreadable.name(), self.unreadable),
+            (Reason::TooLarge.name(), self.too_large),
+            (Reason::Unroutable.name(), self.unroutable),
+        ]
     }
 
-    fn add(&mut self, kind: FaultKind) {
-        *match kind {
-            FaultKind::Unknown => &mut self.unknown,
-            FaultKind::Unreadable => &mut self.unreadable,
+    fn add(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Unknown => &mut self.unknown,
+            Reason::Unreadable => &mut self.unreadable,
+            Reason::TooLarge => &mut self.too_large,
+            Reason::Unroutable => &mut self.unroutable,
         } += 1;
     }
 }
@@ -310,6 +338,8 @@ impl Counts {
             Change::Delete { .. } => &mut self.deletes,
             Change::Command(_) => &mut self.commands,
             Change::Watermark => &mut self.watermarks,
+            // What it is without its document was counted as what it is.
+            Change::HeaderOnly(_) => &mut self.header_only,
         } += 1;
     }
 
@@ -320,6 +350,48 @@ impl Counts {
             }
         }
     }
+}
+
+/// Is told now and then what a sink's client says of itself; must not block.
+pub trait ClientMonitor: Send + Sync + fmt::Debug {
+    /// What it says now.
+    fn client(&self, statistics: &ClientStatistics);
+}
+
+/// What a client says of itself and of the brokers that it talks to. It counts from its own beginning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientStatistics {
+    /// The client's name: another one counts anew.
+    pub client: String,
+    /// Messages that it holds.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Messages that it has sent, some of them again.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// The brokers that it knows.
+    pub brokers: Vec<BrokerStatistics>,
+}
+
+/// What a client says of a broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerStatistics {
+    /// Its number in the cluster.
+    pub id: i32,
+    /// Whether the connection is usable.
+    pub is_up: bool,
+    /// The time within which 99 of 100 requests were answered; none where there were none.
+    pub round_trip_seconds: Option<f64>,
+    /// How long its quotas held requests up.
+    pub throttled_seconds: f64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that were not answered in time.
+    pub timeouts: u64,
 }
 
 /// Is told what happens: metrics and status. Called once for each chunk or batch, never for each event; must not block.

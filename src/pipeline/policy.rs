@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
+use crate::event::Position;
 use crate::source::oplog::{Fault, FaultKind};
 
 /// What to do in each case.
@@ -12,6 +13,10 @@ pub struct Policies {
     pub unknown: OnFault,
     /// With damaged bytes, and with what the format can't write.
     pub unreadable: OnFault,
+    /// With an event that is larger than the sink takes.
+    pub too_large: OnTooLarge,
+    /// With an event of a namespace that has no place in the sink.
+    pub unroutable: OnFault,
     /// With a collection whose contents were replaced by some that no events have told.
     pub replaced: OnReplaced,
 }
@@ -29,6 +34,19 @@ pub enum OnFault {
     Skip,
 }
 
+/// What to do with an event that is larger than the sink takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTooLarge {
+    /// Stop before it.
+    #[default]
+    Stop,
+    /// Publish what the oplog has of it, in its place, as a dead letter.
+    DeadLetter,
+    /// Publish it without its document, and say so.
+    HeaderOnly,
+}
+
 /// What to do with a collection whose contents were replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,28 +58,81 @@ pub enum OnReplaced {
     Stop,
 }
 
-impl Policies {
-    /// What to do with that sort of fault.
-    pub fn on(&self, fault: FaultKind) -> OnFault {
-        match fault {
-            FaultKind::Unknown => self.unknown,
-            FaultKind::Unreadable => self.unreadable,
+/// Why an operation is not published as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It can't be understood.
+    Unknown,
+    /// It is damaged, or the format can't write it.
+    Unreadable,
+    /// The sink has no room for it.
+    TooLarge,
+    /// Its namespace has no place in the sink.
+    Unroutable,
+}
+
+impl Reason {
+    /// A short name, for metrics and dead letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => FaultKind::Unknown.name(),
+            Self::Unreadable => FaultKind::Unreadable.name(),
+            Self::TooLarge => "too_large",
+            Self::Unroutable => "unroutable",
         }
     }
 }
 
-/// The error that stops a pipeline at a fault.
-pub(super) fn stopped(fault: &Fault) -> Error {
-    let kind = match fault.kind {
-        FaultKind::Unknown => ErrorKind::Unknown,
-        FaultKind::Unreadable => ErrorKind::Unreadable,
-    };
-    Error::new(kind, fault.to_string())
+impl Policies {
+    /// What to do with what can't be published for that reason.
+    pub fn on(&self, reason: Reason) -> OnFault {
+        match reason {
+            Reason::Unknown => self.unknown,
+            Reason::Unreadable => self.unreadable,
+            Reason::TooLarge => match self.too_large {
+                OnTooLarge::DeadLetter => OnFault::DeadLetter,
+                // What comes here has no room even without its document.
+                OnTooLarge::Stop | OnTooLarge::HeaderOnly => OnFault::Stop,
+            },
+            Reason::Unroutable => self.unroutable,
+        }
+    }
+}
+
+/// An operation that can't be published as usual.
+#[derive(Debug)]
+pub(super) struct Aside {
+    pub(super) at: Position,
+    pub(super) reason: Reason,
+    pub(super) ns: String,
+    pub(super) what: String,
+    /// The error that stops a pipeline at it.
+    pub(super) error: Error,
+}
+
+impl Aside {
+    pub(super) fn new(reason: Reason, kind: ErrorKind, at: Position, ns: String, what: String) -> Self {
+        let error = Error::new(kind, format!("oplog entry {at} of {ns}: {what}"));
+        Self { at, reason, ns, what, error }
+    }
+}
+
+impl From<Fault> for Aside {
+    fn from(fault: Fault) -> Self {
+        let (reason, kind) = match fault.kind {
+            FaultKind::Unknown => (Reason::Unknown, ErrorKind::Unknown),
+            FaultKind::Unreadable => (Reason::Unreadable, ErrorKind::Unreadable),
+        };
+        let error = Error::new(kind, fault.to_string());
+        Self { at: fault.at, reason, ns: fault.ns, what: fault.what, error }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use base64::Engine as _;
     use base64::prelude::BASE64_STANDARD;
@@ -70,7 +141,7 @@ mod tests {
     use futures::future::BoxFuture;
     use serde_json::{Value, json};
 
-    use super::{OnFault, OnReplaced, Policies};
+    use super::{OnFault, OnReplaced, OnTooLarge, Policies};
     use crate::bson::extjson::parse;
     use crate::error::{Error, ErrorKind};
     use crate::event::Namespace;
@@ -79,21 +150,33 @@ mod tests {
     use crate::source::Namespaces;
     use crate::source::oplog::{Cut, Cutter};
 
-    /// A topic for each namespace.
-    #[derive(Debug)]
+    /// A topic for each namespace, but for `shop.nowhere`.
+    #[derive(Debug, Default)]
     struct Topics {
         bytes_max: usize,
+        asked: AtomicU32,
     }
 
     impl Topics {
         fn topic(&self, name: String) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
             let addressing = Addressing::Partitions(1000);
-            futures::future::ok(Arc::new(Route { name, addressing, bytes_max: self.bytes_max })).boxed()
+            futures::future::ok(Arc::new(Route {
+                name,
+                addressing,
+                bytes_max: self.bytes_max,
+                tombstones: false,
+            }))
+            .boxed()
         }
     }
 
     impl Router for Topics {
         fn route<'a>(&'a self, ns: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if ns.coll == "nowhere" {
+                let error = Error::new(ErrorKind::Refused, "the topic shop.nowhere does not exist");
+                return futures::future::err(error).boxed();
+            }
             self.topic(ns.to_string())
         }
 
@@ -141,6 +224,16 @@ mod tests {
     }
 
     fn prepare(entries: &[Vec<u8>], policies: Policies, bytes_max: usize) -> Result<RecordBatch, Error> {
+        let router = Arc::new(Topics { bytes_max, ..Topics::default() });
+        prepare_on(&stage(router, policies), entries)
+    }
+
+    fn stage(router: Arc<Topics>, policies: Policies) -> Stage {
+        let namespaces = Arc::new(Namespaces::default());
+        Stage::new("rs0".into(), namespaces, router, Format::Json.encoder(), policies)
+    }
+
+    fn prepare_on(stage: &Stage, entries: &[Vec<u8>]) -> Result<RecordBatch, Error> {
         let bytes = Bytes::from(entries.concat());
         let mut end = 0;
         let ranges = entries.iter().map(|entry| {
@@ -149,9 +242,6 @@ mod tests {
         });
         let mut cuts = Cutter::new(None).cut(&bytes, ranges).unwrap();
         let (Some(Cut::Chunk(chunk)), true) = (cuts.pop(), cuts.is_empty()) else { panic!("not one chunk") };
-        let router = Arc::new(Topics { bytes_max });
-        let namespaces = Arc::new(Namespaces::default());
-        let stage = Stage::new("rs0".into(), namespaces, router, Format::Json.encoder(), policies);
         stage.prepare(chunk).now_or_never().expect("no I/O")
     }
 
@@ -191,7 +281,7 @@ mod tests {
         let batch = prepare(&[insert(1), unknown(2), insert(3)], policies, usize::MAX).unwrap();
         assert_eq!(records(&batch).len(), 2);
         let counts = (batch.counts.inserts, batch.counts.skipped, batch.counts.dead_letters);
-        assert_eq!(counts, (2, Faults { unknown: 1, unreadable: 0 }, Faults::default()));
+        assert_eq!(counts, (2, Faults { unknown: 1, ..Faults::default() }, Faults::default()));
         let error = prepare(&[unknown(1), unreadable(2)], policies, usize::MAX).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreadable);
     }
@@ -200,7 +290,7 @@ mod tests {
     fn a_dead_letter_stands_in_its_place_and_has_all_the_bytes() {
         let entries = [insert(1), unknown(2), unreadable(3), insert(4)];
         let batch = prepare(&entries, both(OnFault::DeadLetter), usize::MAX).unwrap();
-        assert_eq!(batch.counts.dead_letters, Faults { unknown: 1, unreadable: 1 });
+        assert_eq!(batch.counts.dead_letters, Faults { unknown: 1, unreadable: 1, ..Faults::default() });
         assert_eq!((batch.counts.inserts, batch.counts.skipped), (2, Faults::default()));
         let records = records(&batch);
         let topics: Vec<&str> = records.iter().map(|(topic, ..)| *topic).collect();
@@ -218,7 +308,7 @@ mod tests {
         let expected = json!({
             "op": "deadLetter", "ns": { "db": "shop", "coll": "a" }, "reason": "unknown",
             "what": "unknown operation `z`", "position": key, "clusterTime": { "$timestamp": { "t": 5, "i": 2 } },
-            "source": "rs0", "entry": entry, "bytes": bytes
+            "source": "rs0", "size": entries[1].len(), "entry": entry, "bytes": bytes
         });
         assert_eq!(*letter, expected);
         let (_, _, letter) = &records[2];
@@ -241,7 +331,7 @@ mod tests {
             let batch = prepare(&entries, both(OnFault::Skip), usize::MAX).unwrap();
             assert_eq!(
                 (batch.counts.inserts, batch.counts.skipped),
-                (2, Faults { unknown: 0, unreadable: 1 })
+                (2, Faults { unreadable: 1, ..Faults::default() })
             );
             let batch = prepare(&entries, both(OnFault::DeadLetter), usize::MAX).unwrap();
             let (topic, _, letter) = &records(&batch)[1];
@@ -267,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_that_would_be_too_large_has_its_bytes_alone_and_is_never_cut() {
+    fn a_dead_letter_that_would_be_too_large_has_its_bytes_alone_or_none_and_is_never_cut() {
         let large = entry(1, &format!(r#""op": "z", "ns": "shop.a", "o": {{"x": "{}"}}"#, "x".repeat(3000)));
         let letter = |bytes_max| prepare(std::slice::from_ref(&large), both(OnFault::DeadLetter), bytes_max);
         for (bytes_max, has_entry) in [(9000, true), (6000, false)] {
@@ -277,9 +367,109 @@ mod tests {
             assert_eq!(value["entry"].is_object(), has_entry);
             assert_eq!(value["bytes"], BASE64_STANDARD.encode(&large));
         }
-        let error = letter(4000).unwrap_err();
+        let batch = letter(4000).unwrap();
+        let (_, _, value) = &records(&batch)[0];
+        assert_eq!((&value["entry"], &value["bytes"]), (&Value::Null, &Value::Null), "no room for either");
+        assert_eq!(value["size"], large.len());
+        let error = letter(300).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused);
-        assert!(error.to_string().contains("dead takes 4000 at most"), "{error}");
+        assert!(error.to_string().contains("dead takes 300 at most"), "{error}");
+    }
+
+    /// An insert of 3000 bytes.
+    fn large(i: u32) -> Vec<u8> {
+        entry(i, &format!(r#""op": "i", "ns": "shop.a", "o": {{"_id": "l", "x": "{}"}}"#, "x".repeat(3000)))
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_stops_it_by_default() {
+        let error = prepare(&[insert(1), large(2)], Policies::default(), 2000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        let text = error.to_string();
+        for words in
+            ["0000000005-0000000002-0000000000 of shop.a: ", "shop.a takes 2000 at most", "[on] too_large = "]
+        {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_becomes_a_dead_letter_with_its_key() {
+        let policies = Policies { too_large: OnTooLarge::DeadLetter, ..Policies::default() };
+        let batch = prepare(&[insert(1), large(2), insert(3)], policies, 3100).unwrap();
+        assert_eq!(batch.counts.dead_letters, Faults { too_large: 1, ..Faults::default() });
+        assert_eq!(batch.counts.inserts, 2);
+        let records = records(&batch);
+        let topics: Vec<&str> = records.iter().map(|(topic, ..)| *topic).collect();
+        assert_eq!(topics, ["shop.a", "dead", "shop.a"]);
+        let (_, key, letter) = &records[1];
+        assert_eq!(*key, "0000000005-0000000002-0000000000");
+        assert_eq!((&letter["reason"], &letter["key"]), (&json!("too_large"), &json!({ "_id": "l" })));
+        // Its own topic has no more room.
+        assert_eq!((&letter["bytes"], &letter["size"]), (&Value::Null, &json!(large(2).len())));
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_goes_without_its_document_and_says_so() {
+        let policies = Policies { too_large: OnTooLarge::HeaderOnly, ..Policies::default() };
+        let batch = prepare(&[insert(1), large(2), insert(3)], policies, 2000).unwrap();
+        assert_eq!((batch.counts.inserts, batch.counts.header_only), (3, 1));
+        assert_eq!((batch.counts.skipped, batch.counts.dead_letters), Default::default());
+        let found = records(&batch);
+        let size = prepare(&[large(2)], Policies::default(), usize::MAX).unwrap().bytes.len();
+        let (topic, key, value) = &found[1];
+        assert_eq!((*topic, *key), ("shop.a", r#"{"_id":"l"}"#));
+        let expected = json!({
+            "op": "insert", "ns": { "db": "shop", "coll": "a" }, "key": { "_id": "l" },
+            "tooLarge": { "bytes": size, "limit": 2000 }, "position": "0000000005-0000000002-0000000000",
+            "clusterTime": { "$timestamp": { "t": 5, "i": 2 } }, "source": "rs0"
+        });
+        assert_eq!(*value, expected);
+        assert!(batch.bytes.len() < 1500, "nothing of it is left behind");
+        assert_eq!(found[2].2["after"], json!({ "_id": 1 }));
+
+        // A key alone may be too much, and a command has none.
+        let key = entry(2, &format!(r#""op": "i", "ns": "shop.a", "o": {{"_id": "{}"}}"#, "x".repeat(3000)));
+        let command = format!(r#"{{"create": "a", "validator": {{"x": "{}"}}}}"#, "x".repeat(3000));
+        let command = entry(2, &format!(r#""op": "c", "ns": "shop.$cmd", "o": {command}"#));
+        for large in [key, command] {
+            assert_eq!(prepare(&[insert(1), large], policies, 2000).unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+    }
+
+    #[test]
+    fn a_namespace_without_a_place_stops_it_by_default_and_says_why() {
+        let nowhere = entry(2, r#""op": "i", "ns": "shop.nowhere", "o": {"_id": 1}"#);
+        let error = prepare(&[insert(1), nowhere.clone()], Policies::default(), 2000).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.what()),
+            (ErrorKind::Refused, "the topic shop.nowhere does not exist")
+        );
+        let policies = Policies { unroutable: OnFault::DeadLetter, ..Policies::default() };
+        let batch = prepare(&[insert(1), nowhere, insert(3)], policies, 2000).unwrap();
+        assert_eq!(batch.counts.dead_letters, Faults { unroutable: 1, ..Faults::default() });
+        let (topic, _, letter) = &records(&batch)[1];
+        assert_eq!(
+            (*topic, &letter["reason"], &letter["key"]),
+            ("dead", &json!("unroutable"), &json!({ "_id": { "$numberInt": "1" } }))
+        );
+        assert_eq!(letter["what"], "the topic shop.nowhere does not exist");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_there_is_not_is_looked_for_again_after_a_while_only() {
+        let router = Arc::new(Topics { bytes_max: 2000, ..Topics::default() });
+        let policies = Policies { unroutable: OnFault::Skip, ..Policies::default() };
+        let stage = stage(Arc::clone(&router), policies);
+        let nowhere = [1, 2].map(|i| entry(i, r#""op": "i", "ns": "shop.nowhere", "o": {"_id": 1}"#));
+        let skip = || {
+            let batch = prepare_on(&stage, &nowhere).unwrap();
+            assert_eq!((batch.records.len(), batch.counts.skipped.unroutable), (0, 2));
+            router.asked.load(Ordering::Relaxed)
+        };
+        assert_eq!((skip(), skip()), (1, 1));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(skip(), 2);
     }
 
     #[test]

@@ -5,28 +5,47 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::policy::stopped;
-use super::{Counts, OnFault, OnReplaced, Policies, RecordBatch, Router};
+use super::announce::Announced;
+use super::policy::Aside;
+use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Change, ChangeEvent, Image, Images, Mark, Namespace, NoImage, Position};
-use crate::format::{DeadLetter, Encoded, Encoder, RecordWriter, Route};
+use crate::event::{Change, ChangeEvent, HeaderOnly, Image, Images, Mark, Namespace, NoImage, Position};
+use crate::format::{DeadLetter, Encoded, Encoder, EventTraits, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
 use crate::source::{Chunk, Namespaces, Op};
+
+/// After that time the router is asked again for a place that there was not.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Prepares chunks.
 #[derive(Debug)]
 pub struct Stage {
     source: Arc<str>,
     namespaces: Arc<Namespaces>,
-    router: Arc<dyn Router>,
+    pub(super) router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
+    /// Told in manifests; none where there are no manifests.
+    pub(super) traits: Option<EventTraits>,
     policies: Policies,
     whole_documents: bool,
-    routes: RwLock<HashMap<String, Arc<Route>>>,
+    places: RwLock<HashMap<String, Place>>,
+}
+
+/// What is known of a namespace's place.
+#[derive(Debug)]
+enum Place {
+    Route(Arc<Route>),
+    /// It has none, as far as is known.
+    Nowhere {
+        why: String,
+        until: Instant,
+    },
 }
 
 impl Stage {
@@ -43,14 +62,22 @@ impl Stage {
             namespaces,
             router,
             encoder,
+            traits: None,
             policies,
             whole_documents: false,
-            routes: RwLock::default(),
+            places: RwLock::default(),
         }
+    }
+
+    /// The same, with a manifest before a namespace's first event.
+    #[must_use]
+    pub fn with_manifests(self, traits: EventTraits) -> Self {
+        Self { traits: Some(traits), ..self }
     }
 
     /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
     /// sink keeps nothing before it. A document that is gone already has its delete to come.
+    #[must_use]
     pub fn with_whole_documents(self, whole_documents: bool) -> Self {
         Self { whole_documents, ..self }
     }
@@ -65,8 +92,8 @@ impl Stage {
         for (index, op) in chunk.ops.iter().enumerate() {
             match self.publish(&chunk, index, &mut last, &mut out, &mut counts).await {
                 Ok(()) => {}
-                Err(Obstacle::Fault(fault)) => {
-                    self.set_aside(&chunk, op, &fault, &mut out, &mut counts).await?;
+                Err(Obstacle::Aside(aside)) => {
+                    self.set_aside(&chunk, op, *aside, &mut out, &mut counts).await?;
                 }
                 Err(Obstacle::Error(error)) => return Err(error),
             }
@@ -90,7 +117,7 @@ impl Stage {
         };
         self.note_replaced(&event)?;
         let [from, to] = self.places(&event);
-        let Last { place, computed } = last;
+        let Last { place, announced, computed } = last;
         let event = match &chunk.images {
             Some(fetched) => {
                 ChangeEvent { images: fetched.images(index, &event.change, event.at, computed), ..event }
@@ -101,11 +128,14 @@ impl Stage {
             check_whole(&event)?;
         }
         if let Some(ns) = from {
-            self.encode(&event, self.find(ns, place).await?, out, counts)?;
+            let route = self.find(ns, event.at, place).await?;
+            self.announce(&event, ns, route, announced, out).await?;
+            self.encode(&event, route, out, counts)?;
         }
         if let Some(ns) = to {
             let gone_to = place.take().filter(|_| from.is_some());
-            let route = self.find(ns, place).await?;
+            let route = self.find(ns, event.at, place).await?;
+            self.announce(&event, ns, route, announced, out).await?;
             // A rename within one place is one event there.
             if gone_to.is_none_or(|(_, other)| !Arc::ptr_eq(&other, route)) {
                 self.encode(&event, route, out, counts)?;
@@ -118,10 +148,11 @@ impl Stage {
     async fn find<'c, 'p>(
         &self,
         ns: Namespace<'c>,
+        at: Position,
         place: &'p mut Option<(Namespace<'c>, Arc<Route>)>,
-    ) -> Result<&'p Arc<Route>, Error> {
+    ) -> Result<&'p Arc<Route>, Obstacle> {
         if place.as_ref().is_none_or(|(known, _)| *known != ns) {
-            *place = Some((ns, self.route(ns).await?));
+            *place = Some((ns, self.route(ns, at).await?));
         }
         Ok(&place.as_ref().expect("it was found just now").1)
     }
@@ -171,16 +202,39 @@ impl Stage {
         if from.is_some() && !self.encoder.tells_where_renames_lead() { [from, None] } else { [from, to] }
     }
 
-    async fn route(&self, ns: Namespace<'_>) -> Result<Arc<Route>, Error> {
+    /// The place of a namespace; at its first event the router finds it. Where there is none, it looks again after a while: somebody may
+    /// have made one.
+    async fn route(&self, ns: Namespace<'_>, at: Position) -> Result<Arc<Route>, Obstacle> {
         let name = ns.to_string();
-        if let Some(route) = self.routes.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&name)
-        {
-            return Ok(Arc::clone(route));
+        match self.places.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            Some(Place::Route(route)) => return Ok(Arc::clone(route)),
+            Some(Place::Nowhere { why, until }) if Instant::now() < *until => {
+                return Err(unroutable(name, at, why.clone()));
+            }
+            _ => {}
         }
         // Several chunks may ask at the same time: the router answers all of them alike.
-        let route = self.router.route(ns).await?;
-        let mut routes = self.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Arc::clone(routes.entry(name).or_insert(route)))
+        let found = self.router.route(ns).await;
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(route) => {
+                places.insert(name, Place::Route(Arc::clone(&route)));
+                Ok(route)
+            }
+            Err(error) if self.goes_on_without(&error) => {
+                let why = error.what().to_owned();
+                let until = Instant::now() + LOOK_AGAIN;
+                places.insert(name.clone(), Place::Nowhere { why: why.clone(), until });
+                Err(unroutable(name, at, why))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether an error of the router means that a namespace has no place, and that this is not the end.
+    fn goes_on_without(&self, error: &Error) -> bool {
+        self.policies.unroutable != OnFault::Stop
+            && matches!(error.kind(), ErrorKind::Refused | ErrorKind::Collision)
     }
 
     fn encode(
@@ -190,16 +244,61 @@ impl Stage {
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Obstacle> {
-        let before = out.len();
-        let encoded = self.encoder.encode(event, route, out);
-        encoded.map_err(|error| unencodable(event, error.to_string()))?;
-        let size = out.len() - before;
-        fits(format_args!("event of {}", event.ns), event.at, size, route)?;
+        let size = self.write(event, route, out)?;
+        if size > route.bytes_max {
+            return self.too_large(event, size, route, out, counts);
+        }
         if size > 0 {
             counts.add(&event.change);
             counts.add_missing(&event.images);
+            if route.tombstones && matches!(event.change, Change::Delete { .. }) {
+                out.tombstone();
+            }
         }
         Ok(())
+    }
+
+    /// Writes an event's records, if they fit. Tells their size.
+    fn write(
+        &self,
+        event: &ChangeEvent<'_>,
+        route: &Arc<Route>,
+        out: &mut RecordWriter,
+    ) -> Result<usize, Fault> {
+        let mark = out.mark();
+        let encoded = self.encoder.encode(event, route, out);
+        encoded.map_err(|error| unencodable(event, error.to_string()))?;
+        let size = out.size_since(mark);
+        if size > route.bytes_max {
+            out.rewind(mark);
+        }
+        Ok(size)
+    }
+
+    /// An event that takes `size` bytes, more than its route takes, goes without its document or is set aside, as its policy says.
+    fn too_large(
+        &self,
+        event: &ChangeEvent<'_>,
+        size: usize,
+        route: &Arc<Route>,
+        out: &mut RecordWriter,
+        counts: &mut Counts,
+    ) -> Result<(), Obstacle> {
+        let Route { name, bytes_max: limit, .. } = &**route;
+        let mut what = format!("the event takes {size} bytes, {name} takes {limit} at most");
+        if let (OnTooLarge::HeaderOnly, Some(key)) = (self.policies.too_large, event.change.key()) {
+            let header = HeaderOnly { op: event.change.name(), key: *key, bytes: size, limit: *limit };
+            let header =
+                ChangeEvent { change: Change::HeaderOnly(header), images: Images::default(), ..*event };
+            if self.write(&header, route, out)? <= *limit {
+                tracing::error!(position = %event.at, ns = %event.ns, what, "published without its document, as [on] says");
+                counts.add(&event.change);
+                counts.add(&header.change);
+                return Ok(());
+            }
+            what += ", even without its document";
+        }
+        Err(Aside::new(Reason::TooLarge, ErrorKind::TooLarge, event.at, event.ns.to_string(), what).into())
     }
 
     /// Contents that no events have told: the policy, and a word to the operator.
@@ -223,27 +322,29 @@ impl Stage {
         &self,
         chunk: &Chunk,
         op: &Op,
-        fault: &Fault,
+        aside: Aside,
         out: &mut RecordWriter,
         counts: &mut Counts,
     ) -> Result<(), Error> {
-        let Fault { at, kind, ns, what } = fault;
-        let reason = kind.name();
-        match self.policies.on(*kind) {
-            OnFault::Stop => return Err(stopped(fault)),
+        let Aside { at, reason: why, ns, what, error } = aside;
+        let reason = why.name();
+        match self.policies.on(why) {
+            OnFault::Stop => return Err(error),
             OnFault::Skip => {
                 tracing::error!(position = %at, ns, reason, what, "left out, as [on] says");
-                counts.skipped.add(*kind);
+                counts.skipped.add(why);
             }
             OnFault::DeadLetter => {
                 tracing::error!(position = %at, ns, reason, what, "published as a dead letter, as [on] says");
                 let route = self.router.dead_letters().await?;
-                let (ns, before) = (Namespace::split(ns), out.len());
+                let (ns, mark) = (Namespace::split(&ns), out.mark());
                 let (term, wall_ms, source) = (op.term, op.wall_ms, &*self.source);
-                let bytes = chunk.document(op);
-                DeadLetter { at: *at, term, wall_ms, source, ns, reason, what, bytes }.write(&route, out);
-                fits("dead letter", *at, out.len() - before, &route)?;
-                counts.dead_letters.add(*kind);
+                let (what, bytes) = (what.as_str(), chunk.document(op));
+                let event = translate(chunk, op, &self.namespaces, source).ok().flatten();
+                let id = event.and_then(|event| event.change.key()?.id());
+                DeadLetter { at, term, wall_ms, source, ns, reason, what, id, bytes }.write(&route, out);
+                fits("dead letter", at, out.size_since(mark), &route)?;
+                counts.dead_letters.add(why);
             }
         }
         Ok(())
@@ -255,6 +356,8 @@ impl Stage {
 struct Last<'c> {
     /// Where it went.
     place: Option<(Namespace<'c>, Arc<Route>)>,
+    /// The namespaces that manifests have told of.
+    announced: Announced<'c>,
     /// Room for a document that has to be computed.
     computed: Vec<u8>,
 }
@@ -262,14 +365,20 @@ struct Last<'c> {
 /// Why an operation was not published.
 enum Obstacle {
     /// Its policy decides what becomes of it.
-    Fault(Fault),
+    Aside(Box<Aside>),
     /// Nothing can be published.
     Error(Error),
 }
 
+impl From<Aside> for Obstacle {
+    fn from(aside: Aside) -> Self {
+        Self::Aside(Box::new(aside))
+    }
+}
+
 impl From<Fault> for Obstacle {
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+        Aside::from(fault).into()
     }
 }
 
@@ -282,10 +391,15 @@ impl From<Error> for Obstacle {
 impl From<Obstacle> for Error {
     fn from(obstacle: Obstacle) -> Self {
         match obstacle {
-            Obstacle::Fault(fault) => stopped(&fault),
+            Obstacle::Aside(aside) => aside.error,
             Obstacle::Error(error) => error,
         }
     }
+}
+
+/// An event of a namespace that has no place.
+fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
+    Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
 }
 
 /// Refuses an update whose document is not known.

@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout};
 use super::*;
 
 #[tokio::test]
-async fn a_record_that_the_topic_refuses_halts_and_nothing_is_stored_behind_it() {
+async fn nothing_is_stored_behind_a_record_that_the_topic_refuses_and_a_second_refusal_halts() {
     let servers = broker().await;
-    let mut opened = open(Settings { partitions: 1, ..settings(servers, "large") }).await;
+    let sink = kafka(Settings { partitions: 1, ..settings(servers, "large") });
+    let mut opened = sink.open(Some(&Stored::Cleared)).await.unwrap();
     let route = opened.router.route(ns("shop.orders")).await.unwrap();
     assert!((900_000..1_048_588).contains(&route.bytes_max), "{}", route.bytes_max);
 
@@ -22,29 +23,46 @@ async fn a_record_that_the_topic_refuses_halts_and_nothing_is_stored_behind_it()
 
     // As if the limit had been lowered meanwhile: the broker is the one that refuses.
     let large = "x".repeat(2_000_000);
-    let bad = opened
-        .sink
-        .send(Batch::default().keyed(&route, 2, "a", Some("2")).keyed(&route, 3, "a", Some(&large)).finish());
+    let refused = || Batch::default().keyed(&route, 2, "a", Some("2")).keyed(&route, 3, "a", Some(&large));
+    let bad = opened.sink.send(refused().finish());
     let behind: Vec<Delivery> = (4..200)
         .map(|t| opened.sink.send(Batch::default().keyed(&route, t, "a", Some("x")).finish()))
         .collect();
     let error = delivered(bad).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::SinkUnavailable, "another attempt asks for the limit: {error}");
     assert!(error.to_string().contains("large.shop.orders"), "{error}");
     assert!(error.to_string().contains(&at(3).to_string()), "{error}");
     for delivery in behind {
         let error = delivered(delivery).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert_eq!(error.kind(), ErrorKind::SinkUnavailable, "{error}");
     }
     let late = opened.sink.send(Batch::default().keyed(&route, 200, "a", Some("x")).finish());
-    assert_eq!(delivered(late).await.unwrap_err().kind(), ErrorKind::Refused);
-    assert_eq!(
-        delivered(opened.sink.send(Batch::default().finish())).await.unwrap_err().kind(),
-        ErrorKind::Refused
-    );
+    delivered(late).await.unwrap_err();
+    delivered(opened.sink.send(Batch::default().finish())).await.unwrap_err();
 
     let seen = read(servers, "large.shop.orders").await;
     assert_eq!(seen.iter().map(|seen| seen.at.unwrap().t).collect::<Vec<_>>(), [1, 2]);
+
+    // The limit is what it was, and so is the answer.
+    let mut opened = sink.open(Some(&Stored::Cleared)).await.unwrap();
+    let error = delivered(opened.sink.send(refused().finish())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.to_string().contains(&at(3).to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_topic_with_a_low_limit_gets_small_batches() {
+    let servers = broker().await;
+    let low = [("max.message.bytes".to_owned(), Property::new(20_000))].into();
+    let mut opened = open(Settings { partitions: 1, topic_config: low, ..settings(servers, "low") }).await;
+    let route = opened.router.route(ns("shop.orders")).await.unwrap();
+    assert!((19_000..20_000).contains(&route.bytes_max), "{route:?}");
+    // Tiny ones, for which what a broker adds counts most, and one that just fits.
+    let batch = (1..=5000).fold(Batch::default(), |batch, t| batch.keyed(&route, t, "", Some("")));
+    let largest = "x".repeat(route.bytes_max - 60);
+    let batch = batch.keyed(&route, 5001, "", Some(&largest)).keyed(&route, 5002, "", Some("x"));
+    delivered(opened.sink.send(batch.finish())).await.unwrap();
+    assert_eq!(read(servers, "low.shop.orders").await.len(), 5002);
 }
 
 #[tokio::test]

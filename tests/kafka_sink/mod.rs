@@ -2,9 +2,12 @@
 
 mod deliver;
 mod faults;
+mod security;
+mod statistics;
 mod store;
 mod topics;
 mod transactions;
+mod weaknesses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,15 +113,15 @@ async fn delivered(delivery: Delivery) -> Result<(), Error> {
 
 /// One record as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
-    partition: i32,
-    key: String,
-    value: Option<String>,
-    at: Option<Position>,
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) key: String,
+    pub(crate) value: Option<String>,
+    pub(crate) at: Option<Position>,
 }
 
 /// Everything that a topic holds, partition after partition.
-async fn read(servers: &str, topic: &str) -> Vec<Seen> {
+pub(crate) async fn read(servers: &str, topic: &str) -> Vec<Seen> {
     let (servers, topic) = (servers.to_owned(), topic.to_owned());
     tokio::task::spawn_blocking(move || read_blocking(&servers, &topic)).await.unwrap()
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use mongo_observer::error::ErrorKind;
 use mongo_observer::format::{Addressing, Format};
 use mongo_observer::pipeline::SinkTail;
-use mongo_observer::sink::kafka::Property;
 use tokio::time::Instant;
 
 use super::*;
@@ -33,11 +32,6 @@ async fn topics_are_created_as_configured() {
     assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()), "a topic has one route");
     let again = open(settings(servers, "made")).await;
     assert_eq!(partition_count(&again.router.route(ns("a.b")).await.unwrap()), 7);
-
-    let batch = [("batch.size".to_owned(), Property::new(2_000_000))].into();
-    let opened = open(Settings { librdkafka: batch, ..settings(servers, "made") }).await;
-    let error = opened.router.route(ns("a.b")).await.unwrap_err();
-    assert!(error.to_string().contains("sinks.events.librdkafka.\"batch.size\" = "), "{error}");
 }
 
 #[tokio::test]

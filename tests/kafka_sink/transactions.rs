@@ -59,7 +59,7 @@ async fn nothing_of_a_transaction_remains_in_which_a_record_was_refused() {
     let behind = opened.sink.send(Batch::default().keyed(&route, 4, "a", Some("4")).finish());
     for delivery in [before, refused, behind] {
         let error = delivered(delivery).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert_eq!(error.kind(), ErrorKind::SinkUnavailable, "the limit is asked for again: {error}");
         assert!(error.to_string().contains(&at(3).to_string()), "{error}");
     }
     let times = |seen: Vec<Seen>| seen.iter().map(|seen| seen.at.unwrap().t).collect::<Vec<_>>();

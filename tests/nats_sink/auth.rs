@@ -33,7 +33,7 @@ async fn an_nkey_is_enough() {
 }
 
 /// A JWT as NATS wants it: what `by` says of `subject`.
-fn signed(by: &KeyPair, subject: &KeyPair, nats: Value) -> String {
+fn signed(by: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let head = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let claims = json!({
@@ -62,17 +62,17 @@ async fn a_user_of_an_operator_has_a_credentials_file_or_a_jwt_and_a_seed() {
     let of_system = json!({ "type": "account", "version": 2, "limits": { "subs": -1, "data": -1, "payload": -1, "conn": -1 } });
     let config = format!(
         "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {}, {}: {} }}",
-        signed(&operator, &operator, json!({ "type": "operator", "version": 2 })),
+        signed(&operator, &operator, &json!({ "type": "operator", "version": 2 })),
         system.public_key(),
         system.public_key(),
-        signed(&operator, &system, of_system),
+        signed(&operator, &system, &of_system),
         owner.public_key(),
-        signed(&operator, &owner, account()),
+        signed(&operator, &owner, &account()),
     );
     let server = Server::builder().config(&config).start().await.unwrap();
     // WHEN the account has signed a user
     let limits = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
-    let jwt = signed(&owner, &user, limits.clone());
+    let jwt = signed(&owner, &user, &limits);
     let seed = user.seed().unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let credentials = format!(
@@ -93,7 +93,7 @@ async fn a_user_of_an_operator_has_a_credentials_file_or_a_jwt_and_a_seed() {
     assert!(matches!(open(&sink(from_file)).await.tail, SinkTail::At(_)));
     // THEN nobody else gets in: neither with another seed, nor signed by another account
     assert_unauthorized(with(&jwt, &KeyPair::new_user().seed().unwrap())).await;
-    assert_unauthorized(with(&signed(&KeyPair::new_account(), &user, limits), &seed)).await;
+    assert_unauthorized(with(&signed(&KeyPair::new_account(), &user, &limits), &seed)).await;
     assert_unauthorized(settings(&server)).await;
     let (kind, words) = refused(&sink(with(&jwt, "SUAcut"))).await;
     assert_eq!(kind, ErrorKind::Config);

@@ -62,6 +62,7 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         name: "mongo.shop.orders".into(),
         addressing: Addressing::Lines,
         bytes_max: usize::MAX,
+        tombstones: false,
     });
     let mut bytes = Vec::new();
     let mut records = Vec::new();

@@ -8,12 +8,13 @@
 mod acknowledged;
 mod log;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
@@ -77,7 +78,8 @@ impl KafkaStore {
         replication_factor: i32,
         acknowledged: Acknowledged,
     ) -> Self {
-        Self { cluster, topic, pipeline: pipeline.to_owned(), replication_factor, acknowledged, claim: None }
+        let (cluster, pipeline) = (cluster.quiet(), pipeline.to_owned());
+        Self { cluster, topic, pipeline, replication_factor, acknowledged, claim: None }
     }
 
     /// A store of the same checkpoint, which has claimed nothing.
@@ -199,7 +201,7 @@ impl KafkaStore {
 
     /// A producer, and the number of partitions of the topic if it is there.
     async fn connect(&self) -> Result<(Poller<Acks>, Option<u32>), Error> {
-        let context = Context::default();
+        let context = self.cluster.context();
         let producer = self.cluster.producer(Acks { context: context.clone() })?;
         let metadata = self.cluster.reach(&producer, &context, Some(&self.topic)).await?;
         Ok((producer, partition_count(&metadata, &self.topic)?))
@@ -317,6 +319,8 @@ struct Acks {
 }
 
 impl ClientContext for Acks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.context.log(level, facility, line);
     }
@@ -325,6 +329,10 @@ impl ClientContext for Acks {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.context.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, settings: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.context.generate_oauth_token(settings)
     }
 }
 

@@ -6,6 +6,8 @@
 //!  "position":"…","clusterTime":{…},"wallTime":{…},"txn":{"id":"…","index":0,"count":3},"collectionId":"…","source":"…"}
 //! ```
 //!
+//! An event that the sink has no room for has `tooLarge` in place of its document, with its size and the limit in bytes.
+//!
 //! Inserts and replacements have `after`, the whole document. Where images are asked for, updates have it too, and what changes something has
 //! `before`; `afterIs` and `beforeIs` say what they are, or why there is none. Commands have `command`, the oplog's own document. The dotted paths of
 //! `updatedFields` and `removedFields` read like a change stream's; `diff` or `modifiers` beside them is what the oplog says, exact. Where a
@@ -24,14 +26,14 @@ use super::{Encoder, RecordWriter, Route, Unencodable};
 use crate::bson::extjson::{
     Mode, write_date, write_doc, write_string, write_timestamp, write_uuid, write_value,
 };
-use crate::bson::{Malformed, RawDoc, RawValue};
+use crate::bson::{Malformed, RawDoc, RawValue, is_plainest, plainest};
 use crate::event::{
-    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, Image, Key,
-    Namespace, Section, Txn,
+    Change, ChangeEvent, CollectionType, Command, Component, Components, Delta, DeltaVisitor, HeaderOnly,
+    Image, Key, Namespace, Section, Txn,
 };
 
-/// Writes one record per event. Its key is the document's `_id` alone, so that all events of a document share it; a command's key is its
-/// name.
+/// Writes one record per event. Its key is the document's `_id` alone, with numbers of the plainest type, so that all events of a document
+/// share it; a command's key is its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
     mode: Mode,
@@ -73,12 +75,17 @@ impl Json {
         change: &Change<'_>,
     ) -> Result<(), Malformed> {
         if let Some(id) = id {
-            out.extend_from_slice(b"{\"_id\":");
-            write_value(out, id, self.mode)?;
-        } else {
-            out.extend_from_slice(b"{\"command\":");
-            write_string(out, change.name().as_bytes());
+            return self.id(out, plainest(id, &mut Vec::new()));
         }
+        out.extend_from_slice(b"{\"command\":");
+        write_string(out, change.name().as_bytes());
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn id(self, out: &mut Vec<u8>, id: RawValue<'_>) -> Result<(), Malformed> {
+        out.extend_from_slice(b"{\"_id\":");
+        write_value(out, id, self.mode)?;
         out.push(b'}');
         Ok(())
     }
@@ -95,9 +102,10 @@ impl Json {
         if let (Some(whole), Some(id)) = (event.change.key(), id) {
             member(out, "key");
             match whole {
-                // A key of `_id` alone is the record's own.
+                // A key of `_id` alone is the record's own, if that is written as it is.
                 Key::Document(fields) if !is_all(id, *fields) => write_doc(out, *fields, self.mode)?,
-                _ => out.extend_from_within(key),
+                _ if is_plainest(id) => out.extend_from_within(key),
+                _ => self.id(out, id)?,
             }
         }
         self.change(out, &event.change, &mut memo.path)?;
@@ -119,6 +127,10 @@ impl Json {
                 self.update(out, delta, path)
             }
             Change::Command(command) => self.command(out, command),
+            Change::HeaderOnly(header) => {
+                too_large(out, header);
+                Ok(())
+            }
             Change::Delete { .. } | Change::Watermark => Ok(()),
         }
     }
@@ -404,6 +416,16 @@ impl DeltaVisitor for Writer<'_> {
             self.out.push(b']');
         }
     }
+}
+
+/// What is missing, and why.
+fn too_large(out: &mut Vec<u8>, header: &HeaderOnly<'_>) {
+    member(out, "tooLarge");
+    out.extend_from_slice(b"{\"bytes\":");
+    integer(out, header.bytes);
+    member(out, "limit");
+    integer(out, header.limit);
+    out.push(b'}');
 }
 
 /// Begins a member that is not the first of its object.

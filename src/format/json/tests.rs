@@ -37,6 +37,7 @@ fn encode(json: Json, event: &ChangeEvent<'_>) -> Result<(String, String, To), U
         name: "topic".into(),
         addressing: Addressing::Partitions(12),
         bytes_max: usize::MAX,
+        tombstones: false,
     });
     let mut writer = RecordWriter::default();
     let result = json.encode(event, &route, &mut writer);
@@ -79,7 +80,7 @@ fn an_insert_has_the_whole_document_in_the_types_of_its_format() {
     );
     let (key, value, _) = encode(Json::canonical(), &insert).unwrap();
     expect![[r#"
-        {"_id":{"$numberLong":"5"}}
+        {"_id":{"$numberInt":"5"}}
         {"op":"insert","ns":{"db":"shop","coll":"orders"},"key":{"_id":{"$numberLong":"5"}},"after":{"_id":{"$numberLong":"5"},"at":{"$date":{"$numberLong":"1795514400000"}}},"position":"1795514400-0000000007-0000000000","clusterTime":{"$timestamp":{"t":1795514400,"i":7}},"wallTime":{"$date":{"$numberLong":"1795514400123"}},"collectionId":"5f5f5f5f-5f5f-5f5f-5f5f-5f5f5f5f5f5f","source":"rs0/abc"}
     "#]]
     .assert_eq(&format!("{key}\n{value}\n"));

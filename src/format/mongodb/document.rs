@@ -96,6 +96,7 @@ impl Shape {
         match &event.change {
             Change::Update { delta, .. } => self.update(&mut doc, delta, path)?,
             Change::Command(command) if self.expanded => description(&mut doc, command)?,
+            Change::HeaderOnly(header) => header.append(&mut doc),
             _ => {}
         }
         if let (true, Some(before)) = (self.since_6_0, event.images.before) {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::bson::extjson::{Mode, write_hex, write_uuid, write_value};
-use crate::bson::{Kind, RawValue};
+use crate::bson::{Kind, RawValue, plainest};
 
 /// The longest token of an `_id`; a longer one becomes a hash. Servers take subjects of about 4000 bytes, other clients of far less.
 const ID_BYTES_MAX: usize = 200;
@@ -35,15 +35,16 @@ pub(super) fn token(name: &str, guarded: bool) -> String {
 /// |---|---|
 /// | `65f0…` | an ObjectId |
 /// | `s=` | a string |
-/// | `i=` | an int32 or an int64, which MongoDB holds equal |
+/// | `i=` | a whole number of any type, all of which MongoDB holds equal |
 /// | `u=` | a UUID, with hyphens |
-/// | `d=` | a double |
+/// | `d=` | another double |
 /// | `t=` | a date, in milliseconds since 1970 |
 /// | `b=` | binary data of subtype 0, as base64url |
 /// | `x=` | anything else, as canonical Extended JSON |
 /// | `h=` | a 128-bit hash, where the token would be longer than 200 bytes |
 pub(in crate::format) fn write_id_token(out: &mut Vec<u8>, id: RawValue<'_>) {
-    let start = out.len();
+    let (start, mut scratch) = (out.len(), Vec::new());
+    let id = plainest(id, &mut scratch);
     let is_exact = write_exact(out, id);
     if !is_exact || out.len() - start > ID_BYTES_MAX {
         out.truncate(start);
@@ -170,7 +171,7 @@ mod tests {
     fn the_token_of_an_id_tells_its_type() {
         let oid = bson::oid::ObjectId::parse_str("65f0c0ffee65f0c0ffee65f0").unwrap();
         let binary = |subtype, bytes: &[u8]| Bson::Binary(bson::Binary { subtype, bytes: bytes.to_vec() });
-        let decimal: bson::Decimal128 = "1.5".parse().unwrap();
+        let decimal: bson::Decimal128 = "0.1".parse().unwrap();
         for (id, expected) in [
             (Bson::from(oid), "65f0c0ffee65f0c0ffee65f0"),
             (oid.to_hex().into(), "s=65f0c0ffee65f0c0ffee65f0"),
@@ -178,11 +179,12 @@ mod tests {
             ("".into(), "s="),
             (Bson::from(-7_i32), "i=-7"),
             (Bson::from(7_i64), "i=7"),
-            (7.0.into(), "d=7=2E0"),
+            (7.0.into(), "i=7"),
+            (7.5.into(), "d=7=2E5"),
             (Bson::from(bson::DateTime::from_millis(-1)), "t=-1"),
             (binary(bson::spec::BinarySubtype::Uuid, &[0x5f; 16]), "u=5f5f5f5f-5f5f-5f5f-5f5f-5f5f5f5f5f5f"),
             (binary(bson::spec::BinarySubtype::Generic, &[0xff, 0xfe]), "b=__4"),
-            (decimal.into(), "x==7B=22=24numberDecimal=22=3A=221=2E5=22=7D"),
+            (decimal.into(), "x==7B=22=24numberDecimal=22=3A=220=2E1=22=7D"),
             (Bson::Null, "x=null"),
             (doc! { "a": true }.into(), "x==7B=22a=22=3Atrue=7D"),
         ] {
@@ -196,6 +198,6 @@ mod tests {
         assert_eq!(id_token("x".repeat(199)), "h=89bace83fd5894ab27b207509b9327d5");
         assert!(id_token(".".repeat(67)).starts_with("h="));
         assert_ne!(id_token("x".repeat(5000)), id_token("y".repeat(5000)));
-        assert_ne!(id_token("x".repeat(5000)), id_token(Bson::Symbol("x".repeat(5000))));
+        assert_ne!(id_token("x".repeat(5000)), id_token(Bson::JavaScriptCode("x".repeat(5000))));
     }
 }

@@ -264,6 +264,7 @@ impl<T: DeserializeOwned> Replica<T> {
                 Ok(())
             }
             Change::Update { delta, .. } => self.update(now, &key, id, delta),
+            Change::HeaderOnly(_) => Err(Trouble::Lost("an event without its document".to_owned())),
             Change::Command(_) | Change::Watermark => Ok(()),
         }
     }

@@ -122,6 +122,7 @@ fn advance(
                 evidence.image = Some(image);
             }
         }
+        Change::HeaderOnly(_) => return Err(Trouble::Lost("an event without its document".to_owned())),
         Change::Command(_) | Change::Watermark => {}
     }
     Ok(())

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::deliver::KafkaSink;
+use super::deliver::{KafkaSink, Parts};
 use super::progress::Split;
-use crate::checkpoint::kafka::{Acknowledged, KafkaStore};
+use crate::checkpoint::kafka::KafkaStore;
 use crate::error::Error;
 use crate::kafka::{Cluster, transactions};
 use crate::pipeline::{CheckpointStore, Stored};
@@ -28,8 +28,7 @@ pub(super) struct Claim {
 pub(super) struct Claimant {
     /// The cluster, for producers of this sink's transactional id.
     pub(super) cluster: Cluster,
-    pub(super) batch_bytes: usize,
-    pub(super) acknowledged: Acknowledged,
+    pub(super) parts: Parts,
     /// Where the checkpoint is, not claimed.
     pub(super) store: KafkaStore,
 }
@@ -39,7 +38,7 @@ impl Claimant {
     pub(super) async fn claim(&self) -> Result<(Claim, Option<Stored>), Error> {
         let mut store = self.store.unclaimed();
         store.announce().await?;
-        let sink = KafkaSink::new(&self.cluster, self.batch_bytes, self.acknowledged.clone())?;
+        let sink = KafkaSink::new(&self.cluster, self.parts.clone())?;
         self.cluster.reach(sink.producer(), sink.context(), None).await?;
         transactions::init(sink.producer()).await?;
         let kept = store.take_all().await?;

@@ -1,10 +1,11 @@
 //! Sending records, and hearing of each what became of it.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Headers, Message, OwnedHeaders};
@@ -12,7 +13,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
+use super::listeners::Listeners;
+use super::manifests::Manifests;
 use super::progress::Split;
+use super::stats;
 use super::touched::Touched;
 use crate::checkpoint::kafka::Acknowledged;
 use crate::error::{Error, ErrorKind};
@@ -25,19 +29,34 @@ pub(super) struct KafkaSink {
     producer: Poller<Reports>,
     lanes: Lanes,
     touched: Arc<Touched>,
+    manifests: Manifests,
+}
+
+/// What a sink needs beside its cluster.
+#[derive(Clone)]
+pub(super) struct Parts {
+    /// How large a batch is.
+    pub(super) batch_bytes: usize,
+    /// Where manifests go.
+    pub(super) manifest_topic: String,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) listeners: Listeners,
 }
 
 impl KafkaSink {
-    /// A sink with a producer of its own, which makes batches of up to `batch_bytes`. Connects in the background.
-    pub(super) fn new(
-        cluster: &Cluster,
-        batch_bytes: usize,
-        acknowledged: Acknowledged,
-    ) -> Result<Self, Error> {
-        let producer = cluster.producer(Reports::default())?;
+    /// A sink with a producer of its own. Connects in the background.
+    pub(super) fn new(cluster: &Cluster, parts: Parts) -> Result<Self, Error> {
+        let Parts { batch_bytes, manifest_topic, acknowledged, listeners } = parts;
+        let reports = Reports { context: cluster.context(), listeners, ..Reports::default() };
+        let producer = cluster.producer(reports)?;
         // Set once, here: nobody else has it yet.
         let _ = producer.client().context().producer.set(Arc::downgrade(&producer));
-        Ok(Self { producer, lanes: Lanes::new(batch_bytes, acknowledged), touched: Arc::default() })
+        Ok(Self {
+            producer,
+            lanes: Lanes::new(batch_bytes, acknowledged),
+            touched: Arc::default(),
+            manifests: Manifests::new(manifest_topic),
+        })
     }
 
     /// Notes where records were sent.
@@ -86,6 +105,12 @@ impl KafkaSink {
 }
 
 impl KafkaSink {
+    /// Leaves out the manifests that are no news, and notes where the records go. Comes before [`Self::submit`].
+    pub(super) fn prepare(&mut self, bytes: &[u8], records: &mut Vec<Record>) {
+        self.manifests.keep_news(bytes, records);
+        self.touched.note(records);
+    }
+
     /// Sends records; the delivery says that all of them are stored. `hold` is given back with the last report.
     pub(super) fn submit(&mut self, data: Data, hold: Option<Hold>) -> Delivery {
         let (ack, delivery) = Ack::new(message_count(&data.records), hold);
@@ -101,8 +126,8 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn send(&mut self, batch: RecordBatch) -> Delivery {
-        let RecordBatch { bytes, records, hold, .. } = batch;
-        self.touched.note(&records);
+        let RecordBatch { bytes, mut records, hold, .. } = batch;
+        self.prepare(&bytes, &mut records);
         self.submit(Data { bytes, records, split: None }, hold)
     }
 }
@@ -245,6 +270,7 @@ pub(super) struct Reports {
     failure: OnceLock<Failure>,
     /// Where records may wait that have to hear of it.
     lanes: Mutex<Vec<Arc<Lane>>>,
+    listeners: Listeners,
 }
 
 impl Reports {
@@ -294,7 +320,9 @@ impl Reports {
     }
 
     fn explain(&self, error: &KafkaError, topic: &str, position: Option<&str>) -> Failure {
-        use RDKafkaErrorCode::{Fatal, GaplessGuarantee, PurgeInflight, PurgeQueue};
+        use RDKafkaErrorCode::{
+            Fatal, GaplessGuarantee, MessageBatchTooLarge, MessageSizeTooLarge, PurgeInflight, PurgeQueue,
+        };
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
         // These follow from a fatal error, whose cause the client knows.
         if let (PurgeQueue | PurgeInflight | Fatal | GaplessGuarantee, Some((code, reason))) =
@@ -303,7 +331,13 @@ impl Reports {
             let (kind, next) = verdict(code);
             return Failure { kind, what: format!("Kafka gave up sending: {reason}; {next}") };
         }
-        let (kind, next) = verdict(code);
+        let (mut kind, mut next) = verdict(code);
+        if let (MessageSizeTooLarge | MessageBatchTooLarge, Some(position)) = (code, position) {
+            kind = self.listeners.refusals.note(position);
+            if kind == ErrorKind::SinkUnavailable {
+                next = "the topic's limit is lower than it was: it is asked for again";
+            }
+        }
         let verb = if kind == ErrorKind::SinkUnavailable { "did not store" } else { "refused" };
         let position = position.unwrap_or("unknown");
         let what =
@@ -324,17 +358,27 @@ impl Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.context.log(level, facility, line);
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let (Some(monitor), Some(statistics)) = (&self.listeners.monitor, stats::read(statistics)) {
+            monitor.client(&statistics);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.context.error(error, reason);
         if self.fatal().is_some() {
             self.give_up();
         }
+    }
+
+    fn generate_oauth_token(&self, settings: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.context.generate_oauth_token(settings)
     }
 }
 

@@ -80,6 +80,8 @@ impl Waiting {
 
 impl Lane {
     fn new(route: Arc<Route>, partition: i32, end: End, batch_bytes: usize) -> Self {
+        // Brokers apply a topic's limit to batches. What is counted here may be less than what they count, by a few bytes for each record.
+        let batch_bytes = batch_bytes.min(route.bytes_max / 5 * 4);
         Self { route, partition, end, batch_bytes, state: Mutex::default() }
     }
 
@@ -199,7 +201,12 @@ mod tests {
     }
 
     fn route() -> Arc<Route> {
-        Arc::new(Route { name: "t".to_owned(), addressing: Addressing::Partitions(1), bytes_max: 1000 })
+        Arc::new(Route {
+            name: "t".to_owned(),
+            addressing: Addressing::Partitions(1),
+            bytes_max: 1000,
+            tombstones: false,
+        })
     }
 
     /// Of a producer whose batches take 200 bytes.

@@ -1,19 +1,21 @@
 //! The topic of a namespace.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
+use rdkafka::metadata::Metadata;
 use tokio::sync::OnceCell;
 
 use super::settings::Settings;
+use super::topic::{self, Use};
 use super::touched::Touched;
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
 use crate::format::{Addressing, Route, Template, collision_key};
-use crate::kafka::{Cluster, NewTopicSpec, Topics};
-use crate::pipeline::Router;
+use crate::kafka::{Cluster, Description, NewTopicSpec, Topics};
+use crate::pipeline::{ManifestPlace, Router};
 
 /// What a batch takes beside a record's key, value and header: its own head is 61 bytes, the record's lengths and deltas and the header's
 /// name are at most 47.
@@ -29,6 +31,9 @@ pub(super) struct KafkaRouter {
     touched: Arc<Touched>,
     places: Mutex<Places>,
     dead_letters: OnceCell<Arc<Route>>,
+    manifests: OnceCell<Option<Arc<Route>>>,
+    /// The topics whose weaknesses the operator has been told.
+    told: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +42,8 @@ struct Places {
     owners: HashMap<String, (String, String)>,
     /// By topic.
     routes: HashMap<String, Arc<Route>>,
+    /// Whether a topic is compacted, where it can be seen.
+    compacted: HashMap<String, bool>,
 }
 
 impl KafkaRouter {
@@ -61,6 +68,8 @@ impl KafkaRouter {
             touched,
             places: Mutex::new(places),
             dead_letters: OnceCell::new(),
+            manifests: OnceCell::new(),
+            told: Mutex::default(),
         })
     }
 
@@ -95,10 +104,11 @@ impl KafkaRouter {
         Err(Error::new(ErrorKind::Collision, format!("the topic of {ns} would be {topic}, which is {why}")))
     }
 
-    async fn locate(&self, topic: String) -> Result<Route, Error> {
-        let count = match self.topics.partitions(&topic).await? {
-            Some(count) => count,
-            None if self.settings.create_topics => self.create(&topic).await?,
+    /// Finds or makes a topic, and makes sure that it can be used so.
+    async fn locate(&self, topic: String, used: Use) -> Result<Route, Error> {
+        let found = match self.topics.describe(&topic).await? {
+            Some(found) => found,
+            None if self.settings.create_topics => self.create(&topic, used).await?,
             None => {
                 return Err(Error::new(
                     ErrorKind::Refused,
@@ -109,41 +119,82 @@ impl KafkaRouter {
                 ));
             }
         };
-        let bytes_max = self.bytes_max(&topic).await?;
-        Ok(Route { name: topic, addressing: Addressing::Partitions(count), bytes_max })
+        topic::check(&found, used)
+            .map_err(|why| Error::new(ErrorKind::Refused, format!("the topic {topic} {why}")))?;
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.clone()) {
+            warn(&[&found]);
+        }
+        let is_compacted = found.settings.is_some().then(|| topic::is_compacted(&found));
+        if let Some(is_compacted) = is_compacted {
+            self.places().compacted.insert(topic.clone(), is_compacted);
+        }
+        Ok(Route {
+            name: topic,
+            addressing: Addressing::Partitions(found.partitions),
+            bytes_max: self.bytes_max(&found),
+            tombstones: matches!(used, Use::Documents | Use::Deltas)
+                && self.settings.has_tombstones(is_compacted),
+        })
     }
 
-    async fn create(&self, topic: &str) -> Result<u32, Error> {
-        let count = self
+    async fn create(&self, topic: &str, used: Use) -> Result<Description, Error> {
+        let settings = self.settings.topic_settings(used);
+        let config: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let partitions = self
             .topics
             .create(NewTopicSpec {
                 name: topic,
-                partitions: self.settings.partitions,
+                // The last manifest of each namespace is little.
+                partitions: if used == Use::Manifests { 1 } else { self.settings.partitions },
                 replication_factor: self.settings.replication_factor,
-                config: &[],
+                config: &config,
             })
             .await?;
-        tracing::info!(topic, partitions = count, "created a topic");
-        Ok(count)
+        tracing::info!(topic, partitions, "created a topic");
+        let gone =
+            || Error::new(ErrorKind::SinkUnavailable, format!("the topic {topic} was created and is gone"));
+        self.topics.describe(topic).await?.ok_or_else(gone)
+    }
+
+    /// The topic of the manifests; none where it is missing and may not be made.
+    async fn find_manifests(&self) -> Result<Option<Arc<Route>>, Error> {
+        let topic = self.settings.manifest_topic();
+        if !self.settings.create_topics && self.topics.partitions(&topic).await?.is_none() {
+            tracing::warn!(
+                topic,
+                "there is no topic for the manifests of namespaces, and create_topics is off: none are written"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(self.locate(topic, Use::Manifests).await?)))
+    }
+
+    /// Warns of what can be lost in the topics that are there already.
+    pub(super) async fn look_over(
+        &self,
+        metadata: &Metadata,
+        ours: &impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let found = self.topics.describe_all(metadata, ours).await?;
+        warn(&found.iter().collect::<Vec<_>>());
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(found.into_iter().map(|topic| topic.name));
+        Ok(())
     }
 
     /// The topic's limit, which brokers apply to batches; where it is hidden the client's, and the broker has the last word.
-    async fn bytes_max(&self, topic: &str) -> Result<usize, Error> {
+    fn bytes_max(&self, topic: &Description) -> usize {
         let client = self.settings.record_bytes_max();
-        let limit = self.topics.setting(topic, "max.message.bytes").await?;
-        let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(client);
-        let batch = self.settings.batch_bytes();
-        if limit < batch {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the topic {topic} takes {limit} bytes at a time (max.message.bytes), and batches are up to {batch}: \
-                     raise it, or set sinks.{}.librdkafka.\"batch.size\" = {limit}",
-                    self.name
-                ),
-            ));
-        }
-        Ok(limit.min(client).saturating_sub(FRAMING_BYTES_MAX))
+        let limit = topic.number("max.message.bytes").unwrap_or(client);
+        limit.min(client).saturating_sub(FRAMING_BYTES_MAX)
+    }
+}
+
+fn warn(topics: &[&Description]) {
+    for warning in topic::warnings(topics.iter().copied()) {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -155,7 +206,7 @@ impl Router for KafkaRouter {
             if let Some(route) = known {
                 return Ok(route);
             }
-            let route = Arc::new(self.locate(topic.clone()).await?);
+            let route = Arc::new(self.locate(topic.clone(), self.settings.used_for(ns)).await?);
             // Whoever was faster is right: a topic has one route.
             Ok(Arc::clone(self.places().routes.entry(topic).or_insert(route)))
         }
@@ -163,15 +214,28 @@ impl Router for KafkaRouter {
     }
 
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
-        let found = async || Ok(Arc::new(self.locate(self.settings.dead_letter_topic()).await?));
+        let found =
+            async || Ok(Arc::new(self.locate(self.settings.dead_letter_topic(), Use::DeadLetters).await?));
         self.dead_letters.get_or_try_init(found).map_ok(Arc::clone).boxed()
     }
 
-    /// None among the dead letters: nobody waits there for what comes behind one.
+    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        async move {
+            if !self.settings.manifest {
+                return Ok(None);
+            }
+            let place = self.manifests.get_or_try_init(|| self.find_manifests()).await?;
+            let compacted = self.places().compacted.get(&route.name).copied();
+            Ok(place.as_ref().map(|route| ManifestPlace { route: Arc::clone(route), compacted }))
+        }
+        .boxed()
+    }
+
+    /// None among dead letters and manifests: nobody waits there for what comes behind one.
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
         let mut routes = self.touched.next_watermark(|| self.places().routes.values().cloned().collect());
-        let dead_letters = self.dead_letters.get();
-        routes.retain(|route| dead_letters.is_none_or(|dead| !Arc::ptr_eq(dead, route)));
+        let own = [self.dead_letters.get(), self.manifests.get().and_then(Option::as_ref)];
+        routes.retain(|route| own.iter().flatten().all(|own| !Arc::ptr_eq(own, route)));
         routes
     }
 }

@@ -1,20 +1,24 @@
 //! What can be configured, and what can't because it would break a promise.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 
 use super::progress::Limits;
+use super::property::{Property, loose};
+use super::security::{self, Mechanism, Tls};
+use super::topic::{self, CleanupPolicy, Tombstones, Use};
 use crate::error::{Error, ErrorKind};
-use crate::event::ImageSettings;
+use crate::event::{AfterImages, ImageSettings, Namespace};
 use crate::format::{Format, Template};
 use crate::kafka::Cluster;
+use crate::secret::Secret;
 
 /// Kafka's own word for "as the broker is configured".
 const BROKER_DEFAULT: i32 = -1;
@@ -58,13 +62,13 @@ const CLIENT: &[(&str, &str)] = &[
     ("client.id", "mongo-observer"),
     ("socket.keepalive.enable", "true"),
     ("log.connection.close", "false"),
-    ("statistics.interval.ms", "0"),
+    ("statistics.interval.ms", super::stats::INTERVAL_MS),
     // Looking a topic up must not create it.
     ("allow.auto.create.topics", "false"),
 ];
 
 /// The settings of a Kafka sink.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Brokers to begin with, `host:port`, separated by commas. The others are found through them.
@@ -100,7 +104,28 @@ pub struct Settings {
     /// A MongoDB transaction with more bytes is spread over several transactions, and marked.
     #[serde(deserialize_with = "loose")]
     pub transaction_max_bytes: usize,
-    /// Settings of librdkafka, passed on as they are: TLS, SASL, compression and everything else. As environment variables can hold no
+    /// What becomes of old records in the topics that are created for namespaces; by default what the brokers are configured for.
+    pub cleanup_policy: Option<CleanupPolicy>,
+    /// Whether a namespace's first event is preceded by a record that says what must be known of it, in a topic of its own.
+    #[serde(deserialize_with = "loose")]
+    pub manifest: bool,
+    /// When a delete is followed by a record with its key and no value.
+    pub tombstones: Tombstones,
+    /// Other settings of the topics that are created, passed on as they are.
+    pub topic_config: BTreeMap<String, Property>,
+    /// The user's name, for a login with a password.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A file that holds the user's password; wins over `password`.
+    pub password_file: Option<PathBuf>,
+    /// How user and password are shown.
+    pub sasl_mechanism: Mechanism,
+    /// A file that holds a token, for a login by OAUTHBEARER. It is read again before the token ends.
+    pub token_file: Option<PathBuf>,
+    /// Encryption.
+    pub tls: Tls,
+    /// Settings of librdkafka, passed on as they are: compression and everything else. As environment variables can hold no
     /// dots, `sasl_password` stands for `sasl.password`.
     pub librdkafka: BTreeMap<String, Property>,
 }
@@ -119,6 +144,16 @@ impl Default for Settings {
             create_topics: true,
             partitions: BROKER_DEFAULT,
             replication_factor: BROKER_DEFAULT,
+            cleanup_policy: None,
+            manifest: true,
+            tombstones: Tombstones::default(),
+            topic_config: BTreeMap::new(),
+            user: None,
+            password: None,
+            password_file: None,
+            sasl_mechanism: Mechanism::default(),
+            token_file: None,
+            tls: Tls::default(),
             delivery: DeliveryMode::AtLeastOnce,
             transaction_interval_ms: 100,
             transaction_bytes: 16 << 20,
@@ -129,7 +164,7 @@ impl Default for Settings {
 }
 
 /// How often a record may come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryMode {
     /// Again after a failure.
@@ -137,64 +172,6 @@ pub enum DeliveryMode {
     AtLeastOnce,
     /// Once, to consumers that read what is committed.
     ExactlyOnce,
-}
-
-/// A value of librdkafka's; may be a secret, so its debug form does not show it.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Property(String);
-
-impl Property {
-    /// A value, as librdkafka reads it.
-    pub fn new(value: impl fmt::Display) -> Self {
-        Self(value.to_string())
-    }
-}
-
-impl fmt::Debug for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl<'de> Deserialize<'de> for Property {
-    /// From a text, a number or a truth value.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a string, a number, true or false")]
-        enum Scalar {
-            Text(String),
-            Whole(i64),
-            Number(f64),
-            Truth(bool),
-        }
-        Ok(match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => Self(text),
-            Scalar::Whole(number) => Self::new(number),
-            Scalar::Number(number) => Self::new(number),
-            Scalar::Truth(truth) => Self::new(truth),
-        })
-    }
-}
-
-/// A number or truth value, also as the text that an environment variable holds.
-fn loose<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr + Deserialize<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a whole number, or true or false")]
-    enum Loose<T> {
-        Value(T),
-        Text(String),
-    }
-    match Loose::deserialize(deserializer)? {
-        Loose::Value(value) => Ok(value),
-        Loose::Text(text) => text.trim().parse().map_err(|_| {
-            serde::de::Error::custom(format!("`{text}` is neither a whole number, nor true or false"))
-        }),
-    }
 }
 
 impl Settings {
@@ -220,13 +197,16 @@ impl Settings {
                 "use a positive number, or -1 for the brokers' default",
             ));
         }
+        self.check_topic_config().map_err(|(key, why)| refuse(&key, &why))?;
         let queue_kbytes = budget_bytes.saturating_mul(QUEUE_PER_BUDGET).max(self.record_bytes_max()) / 1024;
         for (key, property) in &self.librdkafka {
             let key = dotted(key);
-            super::rules::check(&key, &property.0, queue_kbytes)
+            super::rules::check(&key, property.text(), queue_kbytes)
                 .map_err(|why| refuse(&format!("librdkafka.\"{key}\""), &why))?;
         }
-        let config = self.client_config(queue_kbytes);
+        let secure =
+            security::properties(self).map_err(|error| error.within(format_args!("sinks.{name}")))?;
+        let config = self.client_config(queue_kbytes, &secure);
         // librdkafka itself knows which keys there are, and which values.
         config.create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, _, key, _) if self.names(&key) => refuse(
@@ -235,7 +215,57 @@ impl Settings {
             ),
             other => crate::kafka::config_error(format_args!("sinks.{name}"), &other),
         })?;
-        Ok(Cluster::new(config))
+        Ok(Cluster::new(config).with_token_file(self.token_file.as_deref()))
+    }
+
+    fn check_topic_config(&self) -> Result<(), (String, String)> {
+        let key = |name: &str| format!("topic_config.\"{name}\"");
+        if self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted) && !self.has_whole_documents() {
+            let policy = self.cleanup_policy.map_or("", CleanupPolicy::name);
+            return Err((
+                "cleanup_policy".to_owned(),
+                format!("`{policy}`: a topic that {}", topic::COMPACTED_DELTAS),
+            ));
+        }
+        match self.topic_config.keys().find(|name| dotted(name) == "cleanup.policy") {
+            Some(name) => Err((key(name), "set cleanup_policy instead".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the last event of a key tells the whole document: it has its after image, or no other event has that key.
+    pub(super) fn has_whole_documents(&self) -> bool {
+        self.images.after != AfterImages::None || !self.format.keys_are_documents()
+    }
+
+    /// What the topic of a namespace is for.
+    pub(super) fn used_for(&self, ns: Namespace<'_>) -> Use {
+        match ns.coll {
+            "" => Use::Commands,
+            _ if self.has_whole_documents() => Use::Documents,
+            _ => Use::Deltas,
+        }
+    }
+
+    /// Whether deletes are followed by tombstones in a topic, by what is known of it.
+    pub(super) fn has_tombstones(&self, is_compacted: Option<bool>) -> bool {
+        let ours = self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted);
+        self.format.keys_are_documents()
+            && match self.tombstones {
+                Tombstones::Auto => is_compacted.unwrap_or(ours),
+                Tombstones::Always => true,
+                Tombstones::Never => false,
+            }
+    }
+
+    /// The settings of the topics that are created for that.
+    pub(super) fn topic_settings(&self, used: Use) -> Vec<(String, String)> {
+        let given = self.topic_config.iter().map(|(key, value)| (dotted(key), value.text().to_owned()));
+        if used == Use::Manifests {
+            return vec![("cleanup.policy".to_owned(), CleanupPolicy::Compact.name().to_owned())];
+        }
+        let policy = self.cleanup_policy.filter(|_| matches!(used, Use::Documents | Use::Deltas));
+        given.chain(policy.map(|policy| ("cleanup.policy".to_owned(), policy.name().to_owned()))).collect()
     }
 
     /// Whether the checkpoint can be kept nowhere else.
@@ -269,7 +299,12 @@ impl Settings {
 
     /// The topics that hold no events.
     pub(super) fn own_topics(&self) -> [String; 2] {
-        [self.checkpoint_topic(), format!("{}._namespaces", self.prefix)]
+        [self.checkpoint_topic(), self.manifest_topic()]
+    }
+
+    /// The topic of the manifests.
+    pub(super) fn manifest_topic(&self) -> String {
+        format!("{}._namespaces", self.prefix)
     }
 
     /// The topic of what can't become an event.
@@ -288,14 +323,15 @@ impl Settings {
     }
 
     fn number<N: FromStr>(&self, key: &str) -> Option<N> {
-        self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.0.trim().parse().ok()
+        self.librdkafka.iter().find(|(given, _)| dotted(given) == key)?.1.text().trim().parse().ok()
     }
 
-    fn names(&self, key: &str) -> bool {
+    /// Whether librdkafka's table has that key.
+    pub(super) fn names(&self, key: &str) -> bool {
         self.librdkafka.keys().any(|given| dotted(given) == key)
     }
 
-    fn client_config(&self, queue_kbytes: usize) -> ClientConfig {
+    fn client_config(&self, queue_kbytes: usize, secure: &[(&str, String)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         // Debug lines come only where `debug` asks for them; which lines are shown is for `tracing` to say.
         config.set_log_level(RDKafkaLogLevel::Debug);
@@ -305,8 +341,11 @@ impl Settings {
         config.set("batch.size", BATCH_BYTES.to_string());
         config.set("message.max.bytes", RECORD_BYTES_MAX.to_string());
         config.set("queue.buffering.max.kbytes", queue_kbytes.to_string());
+        for (key, value) in secure {
+            config.set(*key, value);
+        }
         for (key, property) in &self.librdkafka {
-            config.set(dotted(key), &property.0);
+            config.set(dotted(key), property.text());
         }
         config.set("bootstrap.servers", self.bootstrap_servers.trim());
         config

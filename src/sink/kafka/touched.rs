@@ -63,7 +63,12 @@ mod tests {
     #[test]
     fn a_watermark_goes_where_records_went_since_the_last_one() {
         let route = |name: &str| {
-            Arc::new(Route { name: name.to_owned(), addressing: Addressing::Partitions(3), bytes_max: 1 })
+            Arc::new(Route {
+                name: name.to_owned(),
+                addressing: Addressing::Partitions(3),
+                bytes_max: 1,
+                tombstones: false,
+            })
         };
         let (a, b, c) = (route("a"), route("b"), route("c"));
         let touched = Touched::default();

@@ -47,8 +47,12 @@ impl TransactionalSink {
         let (inbox, waiting) = mpsc::channel(BATCHES_MAX + 1);
         let Claim { store, sink, split } = claim;
         let addressing = Addressing::Partitions(1);
-        let checkpoints =
-            Arc::new(Route { name: store.topic().to_owned(), addressing, bytes_max: usize::MAX });
+        let checkpoints = Arc::new(Route {
+            name: store.topic().to_owned(),
+            addressing,
+            bytes_max: usize::MAX,
+            tombstones: false,
+        });
         let writer = Writer { sink, store, checkpoints, limits, split, open: None };
         let closed = CancellationToken::new();
         tokio::spawn(writer.run(waiting, closed.clone()));
@@ -149,7 +153,7 @@ impl Writer {
     }
 
     async fn add(&mut self, Waiting { batch, done }: Waiting) -> Result<(), Failure> {
-        let RecordBatch { bytes, records, end, ends_unit, source, hold, .. } = batch;
+        let RecordBatch { bytes, mut records, end, ends_unit, source, hold, .. } = batch;
         if self.open.is_none()
             && let Err(error) = transactions::begin(self.sink.producer())
         {
@@ -167,7 +171,7 @@ impl Writer {
         });
         open.progress.add(bytes.len(), ends_unit);
         (open.end, open.ends_unit) = (end, ends_unit);
-        self.sink.touched().note(&records);
+        self.sink.prepare(&bytes, &mut records);
         open.stored.push(self.sink.submit(Data { bytes, records, split: self.split }, hold));
         open.done.push(done);
         Ok(())
@@ -208,6 +212,8 @@ impl Writer {
     /// Why a record was not stored. Where librdkafka has only taken it back, the transaction knows more.
     async fn reason(&mut self, failure: Failure) -> Failure {
         match transactions::trouble(self.sink.producer()) {
+            // Here the record knows more: whether its topic's limit is asked for again.
+            Some(error) if code_of(&error) == Some(RDKafkaErrorCode::MessageSizeTooLarge) => failure,
             Some(error) if failure.kind == ErrorKind::SinkUnavailable => {
                 self.explain("store a transaction", &error).await
             }

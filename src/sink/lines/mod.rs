@@ -95,7 +95,12 @@ struct Lines {
 
 impl Lines {
     fn new(name: &str, watermarks: bool) -> Self {
-        let route = Route { name: name.to_owned(), addressing: Addressing::Lines, bytes_max: usize::MAX };
+        let route = Route {
+            name: name.to_owned(),
+            addressing: Addressing::Lines,
+            bytes_max: usize::MAX,
+            tombstones: false,
+        };
         Self { route: Arc::new(route), watermarks }
     }
 }

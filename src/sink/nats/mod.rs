@@ -111,9 +111,12 @@ impl Nats {
             SinkTail::Cleared => "the position was cleared".to_owned(),
             SinkTail::Empty | SinkTail::Unknown => "no position".to_owned(),
         };
-        let weaknesses = preset::weaknesses(stream.cached_info(), &self.settings);
-        let but: String = weaknesses.iter().map(|weakness| format!("; but {weakness}")).collect();
-        Ok(format!("{server}: the stream {name} ({kind}) holds {messages} messages, {tail}{but}"))
+        let mut line = format!("{server}: the stream {name} ({kind}) holds {messages} messages, {tail}");
+        for weakness in preset::weaknesses(stream.cached_info(), &self.settings) {
+            line += "; but ";
+            line += &weakness;
+        }
+        Ok(line)
     }
 }
 

@@ -77,7 +77,12 @@ impl Subjects {
             return Err(Error::new(ErrorKind::Refused, format!("the subject of {ns} is too long: {name}")));
         }
         self.claim(&name, ns)?;
-        Ok(Arc::new(Route { name, addressing: Addressing::Subject(parts), bytes_max: self.bytes_max }))
+        Ok(Arc::new(Route {
+            name,
+            addressing: Addressing::Subject(parts),
+            bytes_max: self.bytes_max,
+            tombstones: false,
+        }))
     }
 
     /// A subject belongs to the first namespace that asks, unless sharing is meant.
@@ -118,13 +123,14 @@ fn fixed(subject: String, bytes_max: usize) -> Route {
         name: subject.clone(),
         addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]),
         bytes_max,
+        tombstones: false,
     }
 }
 
 /// A route whose events have a subject each, so that none replaces another.
 fn one_by_one(subject: String, bytes_max: usize) -> Route {
     let parts = vec![SubjectPart::Literal(subject + "."), SubjectPart::Position];
-    Route { name: display(&parts), addressing: Addressing::Subject(parts), bytes_max }
+    Route { name: display(&parts), addressing: Addressing::Subject(parts), bytes_max, tombstones: false }
 }
 
 /// The subject as people read it.

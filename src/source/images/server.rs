@@ -18,8 +18,9 @@ use crate::source::Namespaces;
 use crate::source::client::{self, Deployment};
 use crate::source::oplog::reply::Reply;
 
-/// How long the server may take for an answer. A member that lags behind what was read from the oplog of another one catches up first.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Half of the time that the server may take for an answer. A member that lags behind what was read from the oplog of another one catches
+/// up first.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Since that version pre-images have a collection of their own.
 const KEEPS_RECORDS: (u32, u32) = (6, 0);
 
@@ -61,8 +62,9 @@ impl ServerImages {
     }
 
     async fn next(cursor: &mut RawBatchCursor, request: &Request<'_>) -> Result<Option<Vec<Bytes>>, Error> {
-        let waited = tokio::time::timeout(PATIENCE, cursor.try_next()).await.map_err(|_| silent())?;
-        let Some(batch) = waited.map_err(|error| fault(&error, request))? else { return Ok(None) };
+        let Some(batch) = patiently(cursor.try_next()).await?.map_err(|error| fault(&error, request))? else {
+            return Ok(None);
+        };
         let reply = Reply::of(batch);
         let documents = reply.entries()?.into_iter().map(|range| reply.bytes.slice(range));
         Ok(Some(documents.collect()))
@@ -105,7 +107,7 @@ async fn find(
         Some(criteria) => find.selection_criteria(criteria),
         None => find,
     };
-    tokio::time::timeout(PATIENCE, async { find.batch().await }).await.map_err(|_| silent())
+    patiently(async { find.batch().await }).await
 }
 
 impl Sought<'_> {
@@ -208,9 +210,20 @@ fn fault(error: &DriverError, request: &Request<'_>) -> Error {
     client::fault(error, "reading images")
 }
 
-fn silent() -> Error {
-    let seconds = PATIENCE.as_secs();
-    Error::new(ErrorKind::SourceUnavailable, format!("MongoDB gave no answer about images for {seconds} s"))
+/// Waits for an answer. Where the sink holds everything up, nobody looks whether one has come, and the time is over when somebody does:
+/// so it has to be over twice.
+async fn patiently<T>(answer: impl Future<Output = T>) -> Result<T, Error> {
+    let mut answer = std::pin::pin!(answer);
+    for _ in 0..2 {
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
+            return Ok(answer);
+        }
+    }
+    let seconds = 2 * PATIENCE.as_secs();
+    Err(Error::new(
+        ErrorKind::SourceUnavailable,
+        format!("MongoDB gave no answer about images for {seconds} s"),
+    ))
 }
 
 /// The captured collections for which the server does not record what was there before a change. Needs the privilege to list databases
@@ -243,4 +256,32 @@ fn records(collection: &Document) -> bool {
     let since_6 = options.get_document("changeStreamPreAndPostImages");
     since_6.is_ok_and(|images| images.get_bool("enabled").unwrap_or(false))
         || options.get_bool("recordPreImages").unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use futures::poll;
+    use tokio::sync::oneshot;
+
+    use super::patiently;
+    use crate::error::ErrorKind;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_looks_for_an_answer_does_not_count() {
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = pin!(patiently(answered));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        // It is there only a little later than somebody looks.
+        assert!(poll!(waiting.as_mut()).is_pending());
+        answer.send(7).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok(7));
+
+        let (_answer, never) = oneshot::channel::<()>();
+        let error = patiently(never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SourceUnavailable);
+    }
 }

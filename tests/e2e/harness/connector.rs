@@ -234,6 +234,11 @@ impl Connector {
         self.child.kill().await.unwrap();
     }
 
+    /// SIGTERM.
+    pub(crate) fn signal_end(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
     /// SIGSTOP: it stands still, and its connections stay open.
     pub(crate) fn pause(&self) {
         kill_process(self.pid(), Signal::STOP).unwrap();
@@ -242,11 +247,6 @@ impl Connector {
     /// SIGCONT.
     pub(crate) fn resume(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
-    }
-
-    /// SIGTERM.
-    pub(crate) fn signal_end(&self) {
-        kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
     /// SIGTERM, and waits until it is gone; at most so long.

@@ -28,8 +28,8 @@ fn read(bootstrap: &str, prefix: &str) -> Lanes {
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
-    let checkpoints = format!("{prefix}._checkpoints");
-    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && name != checkpoints;
+    let own = ["_checkpoints", "_namespaces"].map(|name| format!("{prefix}.{name}"));
+    let is_ours = |name: &str| name.starts_with(&format!("{prefix}.")) && own.iter().all(|own| own != name);
     let mut assignment = TopicPartitionList::new();
     // The end is told of a partition's number, not of its topic; nobody writes, so each tells it once.
     let mut left: BTreeMap<i32, usize> = BTreeMap::new();
@@ -68,6 +68,18 @@ fn seen(message: &BorrowedMessage<'_>) -> Seen {
     assert_eq!(header.at, seen.at, "header and value disagree");
     assert_eq!(seen.event["source"], header.source.as_str());
     Seen { part, ..seen }
+}
+
+/// The names of the topics that begin so.
+pub(crate) async fn topics(bootstrap: &str, prefix: &str) -> Vec<String> {
+    let (config, prefix) = (config(bootstrap), prefix.to_owned());
+    let list = move || {
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        names.filter(|name| name.starts_with(&prefix)).collect()
+    };
+    tokio::task::spawn_blocking(list).await.unwrap()
 }
 
 /// Deletes topics.

@@ -171,6 +171,38 @@ async fn other_documents_are_not_taken_for_it_on_6_0() {
 }
 
 #[tokio::test]
+async fn a_collection_that_is_dropped_again_and_again_has_no_document_of_its_next_life() {
+    let mongo = Mongo::builder().version(MongoVersion::V6_0_27).start().await.unwrap();
+    let client = client(&mongo).await;
+    let installation = Installation::new(&config(&mongo, None, LOOKUP));
+    let connector = installation.run().await;
+    connector.anchored().await;
+    let all = fast(&client, "phoenix");
+    // GIVEN lives of one collection, in which documents of the same names count on
+    for life in 0..40 {
+        for id in 0..3 {
+            all.insert_one(doc! { "_id": id, "n": life * 100 }).await.unwrap();
+            for n in 1..4 {
+                all.update_one(doc! { "_id": id }, doc! { "$set": { "n": life * 100 + n } }).await.unwrap();
+            }
+        }
+        all.drop().await.unwrap();
+    }
+    let found = events(&connector, &installation, &client).await;
+    assert_in_order(&found);
+    let updates: Vec<&Value> = found.iter().filter(|event| event["op"] == "update").collect();
+    assert_eq!(updates.len(), 40 * 3 * 3);
+    // THEN a document that was looked up is of the life of its event, and not older; the others say that it was gone
+    for event in updates {
+        let n = event["update"]["updatedFields"]["n"].as_i64().unwrap();
+        match event["after"]["n"].as_i64() {
+            Some(after) => assert!(after >= n && after / 100 == n / 100, "{event}"),
+            None => assert_eq!(event["afterIs"], "gone", "{event}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn small_updates_of_large_documents_take_bounded_memory() {
     // GIVEN 160 MB of documents, and updates of all of them that take a few KB of oplog
     let mongo = Mongo::builder().version(MongoVersion::V6_0_27).start().await.unwrap();

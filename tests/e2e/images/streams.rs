@@ -92,21 +92,28 @@ async fn retried(client: &Client) {
     }
 }
 
-/// Changes a document again and again in one transaction: of several entries, where an entry holds fewer operations.
+/// Changes a document again and again in one transaction: of several entries, where an entry holds fewer operations. Tries until no
+/// other one, that is still being aborted, is in its way.
 async fn transaction(client: &Client, size: i32) {
-    let mut session = client.start_session().await.unwrap();
+    while let Err(error) = try_transaction(client, size).await {
+        assert!(error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR), "{error}");
+    }
+}
+
+async fn try_transaction(client: &Client, size: i32) -> mongodb::error::Result<()> {
+    let mut session = client.start_session().await?;
     let all = coll(client, "updates");
     let filter = doc! { "_id": format!("t{size}") };
-    session.start_transaction().await.unwrap();
-    all.insert_one(doc! { "_id": format!("t{size}"), "n": 0 }).session(&mut session).await.unwrap();
+    session.start_transaction().await?;
+    all.insert_one(doc! { "_id": format!("t{size}"), "n": 0 }).session(&mut session).await?;
     for n in 1..size {
         let change = doc! { "$set": { "n": n }, "$push": { "list": n } };
-        all.update_one(filter.clone(), change).session(&mut session).await.unwrap();
+        all.update_one(filter.clone(), change).session(&mut session).await?;
         let other = doc! { "$inc": { "m": n } };
-        coll(client, "a").update_many(doc! {}, other).session(&mut session).await.unwrap();
+        coll(client, "a").update_many(doc! {}, other).session(&mut session).await?;
     }
-    all.delete_one(filter).session(&mut session).await.unwrap();
-    session.commit_transaction().await.unwrap();
+    all.delete_one(filter).session(&mut session).await?;
+    session.commit_transaction().await
 }
 
 /// Documents so large that a transaction needs several entries for them, whatever an entry's limit.

@@ -1,6 +1,5 @@
 //! Credentials, privileges and encryption, on both sides; and what is never shown.
 
-mod certificates;
 mod nats;
 
 use std::time::{Duration, Instant};
@@ -10,11 +9,11 @@ use mongo_observer::servers::{Kafka, Mongo, Nats};
 use mongodb::Client;
 use mongodb::bson::doc;
 
-use self::certificates::{Authority, CLIENT};
 use super::harness::{
     Connector, History, Installation, Lanes, Workload, client, file_sink, majority_point, mongo, read_file,
     read_kafka, read_nats_with, source, source_of,
 };
+use crate::authority::{Authority, CLIENT};
 
 /// A password that nothing else looks like, with what connection strings must escape.
 const CANARY: &str = "canary/7:4@2%";

@@ -3,9 +3,13 @@
 use async_nats::ConnectOptions;
 use mongo_observer::servers::Nats;
 
-use super::certificates::{Authority, CLIENT};
 use super::{all_of_a_load_arrives, assert_holds, assert_refused};
+use crate::authority::{Authority, CLIENT};
 use crate::e2e::harness::{Installation, client, mongo, read_nats_with, source};
+
+fn pem(authority: &Authority, name: &str) -> String {
+    authority.path(name).display().to_string()
+}
 
 /// The table of a sink; `tls` is what its TLS table holds beside the authority.
 fn sink(nats: &Nats, authority: &Authority, tls: &str) -> String {
@@ -13,12 +17,12 @@ fn sink(nats: &Nats, authority: &Authority, tls: &str) -> String {
         "[sinks.nats]\ntype = \"nats\"\nservers = {:?}\nprefix = \"mutual\"\nstream = \"mutual\"\n\
          tls = {{ ca_file = {:?}, {tls} }}\n",
         nats.url(),
-        authority.ca()
+        pem(authority, "ca.pem")
     )
 }
 
 fn certificate(authority: &Authority) -> String {
-    format!("cert_file = {:?}, key_file = {:?}", authority.path("client.crt"), authority.path("client.key"))
+    format!("cert_file = {:?}, key_file = {:?}", pem(authority, "client.crt"), pem(authority, "client.key"))
 }
 
 /// A server that takes only clients whose certificates name a user it knows.
@@ -26,9 +30,9 @@ async fn server(authority: &Authority, more: &str) -> Nats {
     let config = format!(
         "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify_and_map: true, {more} }}\n\
          authorization {{ users: [ {{ user: \"{CLIENT}\" }} ] }}",
-        authority.path("server.crt"),
-        authority.path("server.key"),
-        authority.ca()
+        pem(authority, "server.crt"),
+        pem(authority, "server.key"),
+        pem(authority, "ca.pem")
     );
     Nats::builder().config(&config).start().await.unwrap()
 }

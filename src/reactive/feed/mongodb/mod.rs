@@ -89,11 +89,8 @@ impl MongoFeed {
             // It was dropped, made or replaced while it was read.
             return self.begin().await;
         }
-        let exact_from = if self.reader.can_read_the_past() {
-            from
-        } else {
-            majority_point(self.reader.client()).await?
-        };
+        let exact_from =
+            if self.reader.can_read_the_past() { from } else { majority_point(self.reader.client()).await? };
         self.step = Step::Open(from);
         Ok(FeedItem::Loaded { at: from.position(), exact_from: exact_from.position() })
     }

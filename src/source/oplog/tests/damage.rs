@@ -60,7 +60,7 @@ fn read(change: &Change<'_>) {
         }
         Change::Command(command) => write_doc(&mut out, command.o, Mode::Relaxed),
         Change::Update { delta, .. } => delta.visit(&mut Vec::new(), &mut Values(out)),
-        Change::Delete { .. } | Change::Watermark => Ok(()),
+        Change::Delete { .. } | Change::HeaderOnly(_) | Change::Watermark => Ok(()),
     };
 }
 

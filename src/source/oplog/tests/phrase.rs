@@ -59,7 +59,7 @@ fn phrase(event: &ChangeEvent<'_>) -> String {
             let to = command.to.map(|to| format!("to {to}"));
             [Some(text(command.o)), to, of, replaced].into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
-        Change::Watermark => unreachable!("the oplog has none"),
+        Change::HeaderOnly(_) | Change::Watermark => unreachable!("the oplog has none"),
     };
     format!("{} {} {what}", event.change.name(), event.ns)
 }

@@ -3,6 +3,8 @@
 //! Nothing is global: a [`Metrics`] has its own registry, so tests run side by side. Pipelines count per batch, never per event.
 //! Labels are names from the configuration and fixed words; never anything of a document.
 
+mod client;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,8 +16,9 @@ use prometheus::{
 
 use crate::error::ErrorKind;
 use crate::event::Position;
-use crate::pipeline::{Counts, Durable};
+use crate::pipeline::{ClientMonitor, ClientStatistics, Counts, Durable};
 use crate::source::images::Fetched;
+use client::{ClientFamilies, ClientMetrics};
 
 /// What every name begins with.
 const PREFIX: &str = "mongo_observer";
@@ -41,6 +44,7 @@ struct Families {
     bytes_published: IntCounterVec,
     batches_published: IntCounterVec,
     events_skipped: IntCounterVec,
+    header_only: IntCounterVec,
     dead_letters: IntCounterVec,
     images_fetched: IntCounterVec,
     image_bytes_fetched: IntCounterVec,
@@ -60,6 +64,7 @@ struct Families {
     checkpoint_timestamp: GaugeVec,
     checkpoint_age: GaugeVec,
     up: IntGaugeVec,
+    client: ClientFamilies,
 }
 
 impl Metrics {
@@ -127,6 +132,11 @@ impl Families {
             bytes_published: counter("event_bytes_published_total", "Bytes acknowledged by the sink.", sink),
             batches_published: counter("batches_published_total", "Batches acknowledged by the sink.", sink),
             events_skipped: counter("events_skipped_total", "Events left out, as configured.", by_reason),
+            header_only: counter(
+                "events_header_only_total",
+                "Events too large, published without their documents.",
+                sink,
+            ),
             dead_letters: counter(
                 "dead_letters_published_total",
                 "Dead letters acknowledged by the sink.",
@@ -149,6 +159,7 @@ impl Families {
             checkpoint_errors: counter("checkpoint_errors_total", "Checkpoints that weren't stored.", sink),
             checkpoint_timestamp: gauge("checkpoint_timestamp_seconds", "Oplog time of the checkpoint."),
             checkpoint_age: gauge("checkpoint_age_seconds", "Since one was stored; 0 before the first."),
+            client: ClientFamilies::registered(registry),
             up: count("pipeline_up", "1 while sink and source are open and events flow."),
         }
     }
@@ -165,6 +176,7 @@ struct Handles {
     bytes_read: IntCounter,
     bytes_published: IntCounter,
     batches_published: IntCounter,
+    header_only: IntCounter,
     images_fetched: IntCounter,
     image_bytes_fetched: IntCounter,
     image_fetch_duration: prometheus::Histogram,
@@ -185,6 +197,7 @@ struct Handles {
     dead_letters: IntCounterVec,
     images_missing: IntCounterVec,
     errors: IntCounterVec,
+    client: ClientMetrics,
     stored_at: Mutex<Option<Instant>>,
 }
 
@@ -197,6 +210,7 @@ impl Handles {
             bytes_read: families.bytes_read.with_label_values(label),
             bytes_published: families.bytes_published.with_label_values(label),
             batches_published: families.batches_published.with_label_values(label),
+            header_only: families.header_only.with_label_values(label),
             images_fetched: families.images_fetched.with_label_values(label),
             image_bytes_fetched: families.image_bytes_fetched.with_label_values(label),
             image_fetch_duration: families.image_fetch_duration.with_label_values(label),
@@ -217,6 +231,7 @@ impl Handles {
             dead_letters: families.dead_letters.clone(),
             images_missing: families.images_missing.clone(),
             errors: families.errors.clone(),
+            client: ClientMetrics::new(&families.client, sink),
             stored_at: Mutex::default(),
         }
     }
@@ -252,6 +267,7 @@ impl PipelineMetrics {
                 published += count;
             }
         }
+        self.0.header_only.inc_by(counts.header_only.into());
         self.by_reason(&self.0.events_skipped, &counts.skipped.by_reason());
         self.by_reason(&self.0.dead_letters, &counts.dead_letters.by_reason());
         self.by_reason(&self.0.images_missing, &counts.missing_images.by_reason());
@@ -280,6 +296,9 @@ impl PipelineMetrics {
     /// Whether sink and source are open.
     pub fn up(&self, up: bool) {
         self.0.up.set(up.into());
+        if !up {
+            self.0.client.closed();
+        }
     }
 
     /// An attempt ended with an error of that kind.
@@ -312,6 +331,12 @@ impl PipelineMetrics {
     fn age(&self, now: Instant) {
         let stored = *self.0.stored_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.checkpoint_age.set(stored.map_or(0.0, |stored| now.duration_since(stored).as_secs_f64()));
+    }
+}
+
+impl ClientMonitor for PipelineMetrics {
+    fn client(&self, statistics: &ClientStatistics) {
+        self.0.client.tell(statistics);
     }
 }
 

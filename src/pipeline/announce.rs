@@ -1,0 +1,65 @@
+//! Which namespaces a chunk has to announce, and where.
+//!
+//! Chunks are prepared side by side, so none knows what another one has announced: each announces a namespace before its own first event of
+//! it. The sink, which gets them in order, leaves out what says nothing new.
+
+use std::sync::Arc;
+
+use super::{Router, Stage};
+use crate::error::Error;
+use crate::event::{Change, ChangeEvent, Namespace};
+use crate::format::{Manifest, RecordWriter, Route};
+
+/// Where manifests go.
+#[derive(Clone, Debug)]
+pub struct ManifestPlace {
+    /// Their place.
+    pub route: Arc<Route>,
+    /// Whether the place of the namespace's events is compacted, where it can be seen.
+    pub compacted: Option<bool>,
+}
+
+/// What one chunk has announced: a few collections at most.
+#[derive(Debug, Default)]
+pub(super) struct Announced<'c>(Vec<(Namespace<'c>, [u8; 16])>);
+
+impl Stage {
+    /// Writes the manifest of a namespace before the chunk's first event of it that goes to `route`.
+    pub(super) async fn announce<'c>(
+        &self,
+        event: &ChangeEvent<'_>,
+        ns: Namespace<'c>,
+        route: &Arc<Route>,
+        announced: &mut Announced<'c>,
+        out: &mut RecordWriter,
+    ) -> Result<(), Error> {
+        let Some(traits) = self.traits else { return Ok(()) };
+        let Some(collection_id) = collection_of(event, ns) else { return Ok(()) };
+        // The newest is the likeliest.
+        if announced.0.iter().rev().any(|known| *known == (ns, collection_id)) {
+            return Ok(());
+        }
+        // Where another collection has taken the name, that is new again.
+        announced.0.retain(|(known, _)| *known != ns);
+        announced.0.push((ns, collection_id));
+        if let Some(ManifestPlace { route: place, compacted }) = self.router().manifest(route).await? {
+            Manifest { ns, collection_id, place: route, compacted, traits }.write(event, &place, out);
+        }
+        Ok(())
+    }
+
+    fn router(&self) -> &dyn Router {
+        self.router.as_ref()
+    }
+}
+
+/// The collection that a namespace is from this event on; none where the event does not make it one.
+fn collection_of(event: &ChangeEvent<'_>, ns: Namespace<'_>) -> Option<[u8; 16]> {
+    let is_there = match &event.change {
+        Change::Command(command) => {
+            command.name == "create" && ns == event.ns || command.name == "rename" && Some(ns) == command.to
+        }
+        change => change.is_document(),
+    };
+    event.own_collection_id().filter(|_| is_there)
+}
