@@ -56,8 +56,9 @@ test-all: packages services ## run the tests, also the long ones, with ten times
 	SIM_SCHEDULES=1000000 cargo test $(ARGS) -- --include-ignored --skip harvest
 
 .PHONY: bench
-bench: packages services ## measure the pipeline
+bench: packages services ## measure the pipeline and live collections
 	cargo bench --bench pipeline $(ARGS)
+	cargo bench --bench reactive
 
 .PHONY: check
 check: ## look at format, lints and documentation, as CI does

@@ -18,6 +18,8 @@
 //! | [`event`] | the change event, positions, update deltas | how it is read or written |
 //! | [`mod@format`] | encoders, names of topics and subjects, records | I/O |
 //! | `source` | the oplog: tail, verified resume, cutting, translation; images | sinks |
+//! | `observer` | the oplog's operations, handed to a user's methods | collections, sinks |
+//! | `reactive` | live collections: full and filtered replicas in memory | where changes come from, but for `reactive/feed` |
 //! | `pipeline` | the traits of its neighbours, the run loop, supervision | which sinks there are |
 //! | `sink`, `checkpoint` | the adapters | each other, and the source |
 //! | `connector` | the composition root: one pipeline for each configured sink | |
@@ -36,6 +38,14 @@
 //! 5. `pipeline/run.rs`, the loop: handles are joined in order, the batch goes to the sink.
 //! 6. `sink/kafka/deliver.rs`, `sink/nats/chain.rs`, `sink/lines/writer.rs`: out, and the acknowledgement back.
 //! 7. `pipeline/in_flight.rs`: deliveries are awaited in order, so what is done is contiguous; `keeper.rs` stores it as the checkpoint.
+//!
+//! # One change, in a live collection
+//!
+//! 1. `reactive/feed/mongodb`: a copy of the collection as it was at one point, then chunks of the oplog from that point on.
+//! 2. `reactive/writer.rs`: the one task that writes. For a filtered collection `evidence.rs` finds what the changes don't decide, and the
+//!    feed reads those documents as they were then.
+//! 3. `reactive/replica`: each event makes a new document of the old one (`event::apply`, on bytes), and the state another one.
+//! 4. `reactive/publish.rs`: the state is put where readers find it, then the batches go to the subscribers.
 //!
 //! # What always holds
 //!
@@ -58,7 +68,8 @@
 //! # Features
 //!
 //! `connector` (the program), `kafka`, `nats` and `servers` are on by default. With `default-features = false` what remains is the
-//! library: [`bson`], [`event`] and [`mod@format`], without I/O; `mongodb` adds reading the oplog.
+//! library: [`bson`], [`query`], [`event`] and [`mod@format`], without I/O; `reactive` adds live collections, and `mongodb` observers and
+//! the collections' feed from MongoDB.
 #![forbid(unsafe_code)]
 
 pub mod bson;

@@ -31,7 +31,7 @@ pub struct Operation<'a> {
 
 impl<'a> Operation<'a> {
     /// The operation of an event that was translated from `op`.
-    pub(super) fn new(chunk: &'a Chunk, op: &Op, event: ChangeEvent<'a>) -> Self {
+    pub(super) fn new(chunk: &'a Chunk, op: &Op, event: &ChangeEvent<'a>) -> Self {
         let Position { t: time, i: increment, .. } = op.at;
         let entry = RawDoc::new(chunk.document(op)).unwrap_or(RawDoc::EMPTY);
         let o = entry.get("o").and_then(RawValue::as_doc).unwrap_or(RawDoc::EMPTY);
@@ -45,7 +45,7 @@ impl<'a> Operation<'a> {
             ns: event.ns,
             o,
             o2: if is_delete { o2.or(Some(o)) } else { o2 },
-            event,
+            event: *event,
         }
     }
 

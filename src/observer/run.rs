@@ -144,7 +144,7 @@ impl<H: OperationHandler> Run<'_, H> {
                     .map_err(|_| Error::new(ErrorKind::Unknown, fault.to_string()));
             }
         };
-        let operation = Operation::new(chunk, op, event);
+        let operation = Operation::new(chunk, op, &event);
         for failures in 1.. {
             let Err(refusal) = self.hand_over(&operation).await else { break };
             let what = format!("the handler failed with the operation at position {} of {}", op.at, event.ns);

@@ -53,6 +53,7 @@ impl<T> Change<T> {
     }
 
     /// What the document is, if it is there.
+    #[allow(clippy::new_ret_no_self)]
     pub fn new(&self) -> Option<&Doc<T>> {
         match self {
             Self::Inserted { new, .. } | Self::Updated { new, .. } => Some(new),

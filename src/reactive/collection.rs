@@ -1,7 +1,6 @@
 //! The full replica.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use bson::{Bson, Timestamp};
@@ -34,12 +33,12 @@ pub(super) const CAPACITY: usize = 1024;
 /// is gone, nothing follows the source any more, and subscribers come to an end.
 pub struct ReactiveCollection<T> {
     pub(super) published: Arc<Published<T>>,
-    pub(super) _running: Arc<DropGuard>,
+    pub(super) running: Arc<DropGuard>,
 }
 
 impl<T> Clone for ReactiveCollection<T> {
     fn clone(&self) -> Self {
-        Self { published: Arc::clone(&self.published), _running: Arc::clone(&self._running) }
+        Self { published: Arc::clone(&self.published), running: Arc::clone(&self.running) }
     }
 }
 
@@ -110,7 +109,7 @@ impl<T> ReactiveCollection<T> {
         let ended = |status: &Status| matches!(status.state, Doing::Failed { .. });
         let found = status.wait_for(|status| there(status) || ended(status)).await;
         let closed = || Error::new(ErrorKind::Ended, "the collection has ended");
-        match found.map_err(|_| closed())?.deref() {
+        match &*found.map_err(|_| closed())? {
             status if there(status) => Ok(()),
             Status { state: Doing::Failed { reason }, .. } => {
                 Err(Error::new(ErrorKind::Ended, reason.clone()))
@@ -213,7 +212,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Builder<T> {
             writer.run(token).await;
             owner.close();
         });
-        Ok(ReactiveCollection { published, _running: Arc::new(stop.drop_guard()) })
+        Ok(ReactiveCollection { published, running: Arc::new(stop.drop_guard()) })
     }
 }
 

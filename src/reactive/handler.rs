@@ -29,7 +29,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> ReactiveCollection<T> {
         let replica = Replica::new(db, coll, Scope::default(), Arc::new([]));
         let published = Arc::new(Published::new(replica.state.clone(), CAPACITY));
         let guard = Arc::new(CancellationToken::new().drop_guard());
-        let collection = Self { published: Arc::clone(&published), _running: guard };
+        let collection = Self { published: Arc::clone(&published), running: guard };
         Ok((collection, Replicator { replica, published }))
     }
 }

@@ -1,5 +1,6 @@
 //! The filtered replica.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -20,8 +21,19 @@ use crate::query::Filter;
 /// It holds what `find(filter)` would find, at every point of the source's history: a change that does not say by itself whether its
 /// document matches now is resolved by a read of that document as it was at that very point, before anything behind it is shown. (MongoDB
 /// 4.4 can't read the past: there such a document moves in a little later, and the collection's position waits for it.)
-#[derive(Clone, Debug)]
 pub struct ReactivePartialCollection<T>(ReactiveCollection<T>);
+
+impl<T> Clone for ReactivePartialCollection<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for ReactivePartialCollection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReactivePartialCollection").field(&self.0).finish()
+    }
+}
 
 impl<T> Deref for ReactivePartialCollection<T> {
     type Target = ReactiveCollection<T>;

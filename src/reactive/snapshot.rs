@@ -130,6 +130,7 @@ impl<'a, T> ByIndex<'a, T> {
     }
 
     /// All, in order.
+    #[allow(clippy::iter_without_into_iter)]
     pub fn iter(&self) -> vec::IntoIter<&'a Doc<T>> {
         self.range::<Bson>(..)
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::change::Batch;
 use super::publish::{Message, Published};
@@ -47,21 +48,41 @@ impl<T> Changes<T> {
     /// The next batch, or a new beginning; none when the collection has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Next<T>> {
         loop {
-            match self.messages.recv().await {
-                Ok(message) if message.sequence <= self.seen => {}
-                Ok(Message { sequence, batch: Some(batch) }) if sequence == self.seen + 1 => {
-                    self.seen = sequence;
-                    return Some(Next::Batch(batch));
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => return Some(Next::Reset(self.anew())),
+            let message = match self.messages.recv().await {
+                Ok(message) => Some(message),
+                Err(RecvError::Lagged(_)) => None,
                 Err(RecvError::Closed) => return None,
+            };
+            if let Some(next) = self.take(message) {
+                return Some(next);
             }
         }
     }
 
-    /// Whether nothing is waiting to be taken.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+    /// The next one, if it is there already.
+    pub fn try_next(&mut self) -> Option<Next<T>> {
+        loop {
+            let message = match self.messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Lagged(_)) => None,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            };
+            if let Some(next) = self.take(message) {
+                return Some(next);
+            }
+        }
+    }
+
+    /// What a message means for the subscriber; nothing if it has that batch. None stands for messages that were lost.
+    fn take(&mut self, message: Option<Message<T>>) -> Option<Next<T>> {
+        match message {
+            Some(message) if message.sequence <= self.seen => None,
+            Some(Message { sequence, batch: Some(batch) }) if sequence == self.seen + 1 => {
+                self.seen = sequence;
+                Some(Next::Batch(batch))
+            }
+            _ => Some(Next::Reset(self.anew())),
+        }
     }
 
     fn anew(&mut self) -> Snapshot<T> {

@@ -37,6 +37,7 @@ async fn the_demo_shows_every_kind_of_event_on_standard_output() {
         assert!(events.iter().any(|event| event["op"] == op), "{op}: {stdout}");
     }
     assert!(events.iter().any(|event| event["txn"]["count"] == 2), "{stdout}");
+    assert_eq!(number("live      "), number("in memory,"), "the live collection is what MongoDB has");
 }
 
 #[tokio::test]

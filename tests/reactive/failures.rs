@@ -94,7 +94,7 @@ impl Both {
         assert!(held(&self.whole.snapshot()) == all, "the replica differs");
         assert!(held(&self.part.snapshot()) == some, "the part differs");
         for (follower, expected) in self.followers.iter_mut().zip([all, some]) {
-            follower.catch_up().await;
+            follower.catch_up();
             assert!(follower.documents == expected, "a subscriber differs");
         }
     }

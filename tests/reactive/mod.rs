@@ -62,9 +62,9 @@ impl<T> Follower<T> {
     }
 
     /// Takes everything that is waiting. What a change says was there must have been there.
-    async fn catch_up(&mut self) {
-        while !self.changes.is_empty() {
-            match self.changes.next().await.unwrap() {
+    fn catch_up(&mut self) {
+        while let Some(next) = self.changes.try_next() {
+            match next {
                 Next::Reset(snapshot) => {
                     self.documents = held(&snapshot);
                     self.resets += 1;

@@ -72,7 +72,7 @@ impl Watched {
         for (whole, follower) in &mut self.whole {
             reached(whole, time).await;
             assert!(held(&whole.snapshot()) == expected, "{when}: the replica differs");
-            follower.catch_up().await;
+            follower.catch_up();
             assert!(follower.documents == expected, "{when}: a subscriber differs");
             let snapshot = whole.snapshot();
             let of_index = snapshot.by("by_c").unwrap().iter().map(|doc| super::keyed(doc.raw().as_bytes()));
@@ -83,7 +83,7 @@ impl Watched {
             let expected = found(&items, filter.clone()).await;
             let held = held(&part.snapshot());
             assert!(held == expected, "{when}: {filter}: {} are held, {} match", held.len(), expected.len());
-            follower.catch_up().await;
+            follower.catch_up();
             assert!(follower.documents == expected, "{when}: {filter}: a subscriber differs");
         }
     }

@@ -1,7 +1,8 @@
 //! `mongo-observer demo`: the main job on servers of its own, which are gone afterwards.
 //!
-//! Standard output has the events, standard error says what goes on.
+//! Standard output has the events, standard error says what goes on, and what a live collection of the same orders holds.
 
+mod live;
 mod readback;
 mod writes;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::live::Live;
 use self::readback::Broker;
 use self::writes::Written;
 use super::args::{Demo, DemoSink};
@@ -19,6 +21,7 @@ use super::signals;
 use crate::config::{Config, Override};
 use crate::connector::Connector;
 use crate::error::{Error, ErrorKind};
+use crate::event::Position;
 use crate::servers::{Mongo, ServerError};
 use crate::source::client::{Deployment, window};
 use crate::status::{PipelineStatus, State};
@@ -73,6 +76,7 @@ async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationTo
     let reader = broker.read_back(reading.clone());
 
     let (began, uri) = (Instant::now(), mongo.uri());
+    let live = Live::start(&uri).await?;
     let scene = async {
         reached(&status, |status| status.state == State::Running).await?;
         eprintln!("-- writing to the collection shop.orders for {} s; Ctrl-C ends it earlier", args.seconds);
@@ -85,21 +89,22 @@ async fn show(args: &Demo, mongo: &Mongo, broker: &Broker, stop: &CancellationTo
         });
         let written = tokio::select! {
             written = writes::write(&uri, &until) => written?,
-            () = tick(&status, began) => unreachable!("it never ends"),
+            () = tick(&status, &live, began) => unreachable!("it never ends"),
         };
         timer.abort();
-        arrived(&uri, &status).await?;
-        Ok::<Written, Error>(written)
+        let newest = arrived(&uri, &status).await?;
+        Ok::<(Written, String), Error>((written, live.compare(newest).await?))
     };
-    let written = tokio::select! {
-        written = scene => written?,
+    let (written, compared) = tokio::select! {
+        done = scene => done?,
         failed = &mut running => return Err(broken_off(failed)),
     };
+    live.stop().await;
     end.cancel();
     let _ = running.await;
     reading.cancel();
     let read_back = reader.await.unwrap_or(Ok(None))?;
-    summary(&written, &status.borrow().clone(), read_back, began.elapsed());
+    summary(&written, &status.borrow().clone(), read_back, &compared, began.elapsed());
     Ok(())
 }
 
@@ -124,36 +129,39 @@ async fn reached(status: &Status, there: impl FnMut(&PipelineStatus) -> bool) ->
 }
 
 /// Shows the running count, for ever.
-async fn tick(status: &Status, began: Instant) {
+async fn tick(status: &Status, live: &Live, began: Instant) {
     loop {
         tokio::time::sleep(TICK).await;
         let status = status.borrow().clone();
         eprintln!(
-            "-- {:>2} s: {} events, lag {}",
+            "-- {:>2} s: {} events, lag {}; {}",
             began.elapsed().as_secs(),
             status.events,
-            milliseconds(status.lag_seconds)
+            milliseconds(status.lag_seconds),
+            live.line()
         );
     }
 }
 
 /// Waits until everything that is majority-committed now was acknowledged.
-async fn arrived(uri: &str, status: &Status) -> Result<(), Error> {
+async fn arrived(uri: &str, status: &Status) -> Result<Position, Error> {
     let deployment = Deployment::connect(uri).await?;
-    let newest = window(&deployment).await.map(|window| window.newest.timestamp());
+    let newest = window(&deployment).await.map(|window| window.newest);
     deployment.shutdown().await;
     let newest = newest?;
-    let behind = |status: &PipelineStatus| status.position.is_some_and(|at| at.timestamp() >= newest);
-    reached(status, behind).await
+    let behind =
+        |status: &PipelineStatus| status.position.is_some_and(|at| at.timestamp() >= newest.timestamp());
+    reached(status, behind).await.map(|()| newest)
 }
 
-fn summary(written: &Written, status: &PipelineStatus, read_back: Option<u64>, took: Duration) {
+fn summary(written: &Written, status: &PipelineStatus, read_back: Option<u64>, live: &str, took: Duration) {
     eprintln!("-- done in {:.1} s", took.as_secs_f64());
     eprintln!("--   written    {written}");
     eprintln!("--   published  {} events, in order, up to position {}", status.events, position(status));
     if let Some(records) = read_back {
         eprintln!("--   read back  {records} records");
     }
+    eprintln!("--   live       {live}");
     eprintln!(
         "--   lag        {} for the last event, from the write to its acknowledgement",
         milliseconds(status.lag_seconds)

@@ -181,7 +181,7 @@ impl History {
                     image = Some(document.clone());
                 }
                 Op::Set { id, paths } if key_of(id) == wanted => {
-                    image = image.map(|image| set(&image, paths))
+                    image = image.map(|image| set(&image, paths));
                 }
                 Op::Delete { id } if key_of(id) == wanted => image = None,
                 Op::Drop => image = None,

@@ -30,12 +30,12 @@ impl Dice {
     fn step(&mut self, writes: &mut Writes<'_>) {
         let id = self.number(12);
         match self.below(9) {
-            0..2 => drop(writes.insert(&self.document())),
-            2 => drop(writes.delete(id)),
-            3 => drop(writes.insert_together(&[self.document(), self.document(), self.document()])),
-            4 => drop(writes.set(id, &doc! { "b.l.1": self.number(3) })),
-            5 => drop(writes.set(id, &doc! { "x": self.number(3) })),
-            _ => drop(writes.set(id, &doc! { "a": self.number(4), "b.c": self.number(3) })),
+            0..2 => _ = writes.insert(&self.document()),
+            2 => _ = writes.delete(id),
+            3 => _ = writes.insert_together(&[self.document(), self.document(), self.document()]),
+            4 => _ = writes.set(id, &doc! { "b.l.1": self.number(3) }),
+            5 => _ = writes.set(id, &doc! { "x": self.number(3) }),
+            _ => _ = writes.set(id, &doc! { "a": self.number(4), "b.c": self.number(3) }),
         }
     }
 }
@@ -68,16 +68,12 @@ async fn part_is_what_matches(seed: u64, filter: Document) {
         part.reached(end).await.unwrap();
         // The batches of both, in the order of their positions: the part has one only where something changed in it.
         while all.at < end.timestamp() {
-            let next_of_all = next(&mut whole_changes).await;
+            let Some(next_of_all) = whole_changes.try_next() else { break };
             let Next::Batch(batch) = &next_of_all else { panic!("a reset") };
             all.applied.take(&next_of_all);
             all.at = batch.position().timestamp();
             loop {
-                let of_part = match behind.take() {
-                    Some(next) => next,
-                    None if part_changes.is_empty() => break,
-                    None => next(&mut part_changes).await,
-                };
+                let Some(of_part) = behind.take().or_else(|| part_changes.try_next()) else { break };
                 let Next::Batch(batch) = &of_part else { panic!("a reset") };
                 if batch.position().timestamp() > all.at {
                     behind = Some(of_part);
@@ -89,9 +85,6 @@ async fn part_is_what_matches(seed: u64, filter: Document) {
                 all.applied.0.iter().filter(|(_, doc)| matching.matches(RawDoc::new(doc).unwrap()).unwrap());
             let expected: BTreeMap<_, _> = expected.map(|(key, doc)| (key.clone(), doc.clone())).collect();
             assert_eq!(some.applied.0, expected, "seed {seed}, {filter}, at {:?}", all.at);
-            if whole_changes.is_empty() {
-                break;
-            }
         }
     }
     assert_eq!(Applied::of(&part.snapshot()).0, some.applied.0);

@@ -36,7 +36,7 @@ enum Step {
     Copy {
         from: Mark,
         collection: Option<[u8; 16]>,
-        cursor: Option<RawBatchCursor>,
+        cursor: Option<Box<RawBatchCursor>>,
     },
     /// Opens the tail.
     Open(Mark),
@@ -69,7 +69,7 @@ impl MongoFeed {
         let collection = self.reader.collection().await?.map(|Collection { id }| id);
         let from = majority_point(self.reader.client()).await?;
         let cursor = match collection {
-            Some(_) => Some(self.reader.copy(from).await?),
+            Some(_) => Some(Box::new(self.reader.copy(from).await?)),
             None => None,
         };
         self.step = Step::Copy { from, collection, cursor };
@@ -89,10 +89,8 @@ impl MongoFeed {
             // It was dropped, made or replaced while it was read.
             return self.begin().await;
         }
-        let exact_from = match self.reader.can_read_the_past() {
-            true => from,
-            false => majority_point(self.reader.client()).await?,
-        };
+        let exact_from =
+            if self.reader.can_read_the_past() { from } else { majority_point(self.reader.client()).await? };
         self.step = Step::Open(from);
         Ok(FeedItem::Loaded { at: from.position(), exact_from: exact_from.position() })
     }

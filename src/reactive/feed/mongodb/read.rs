@@ -139,7 +139,9 @@ impl Reader {
         };
         let now = self.collection().await?.map(|Collection { id }| id);
         if collection.is_some() && now != collection {
-            looked.iter_mut().for_each(|looked| looked.image = None);
+            for looked in &mut looked {
+                looked.image = None;
+            }
         }
         Ok(looked)
     }

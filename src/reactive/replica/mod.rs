@@ -1,5 +1,8 @@
 //! What the collection holds, and what each change makes of it. Pure: it is given the events and the documents that were read.
 
+mod commands;
+mod undecided;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,7 +12,6 @@ use serde::de::DeserializeOwned;
 use super::change::{Batch, Cause, Change as Seen};
 use super::document::Doc;
 use super::evidence::{Evidence, Time, only_id};
-use super::feed::{Looked, Wanted};
 use super::index::Index;
 use super::key::Key;
 use super::publish::Message;
@@ -206,44 +208,10 @@ impl<T: DeserializeOwned> Replica<T> {
         self.evidence.retain(|_, evidence| !evidence.is_exact());
     }
 
-    /// Up to where everything is decided.
-    pub(super) fn decided(&self) -> Position {
-        let pending =
-            self.evidence.values().filter(|evidence| !evidence.is_exact()).map(|one| one.since).min();
-        match pending {
-            Some((t, i)) if (t, i) <= self.state.at.timestamp() => {
-                Position::behind_entry(t, i.saturating_sub(1))
-            }
-            _ => self.state.at,
-        }
-    }
-
     /// What is to be shown, with the batches that led to it; none before the first copy is complete.
     pub(super) fn shown(&mut self) -> Option<(State<T>, std::vec::Drain<'_, Message<T>>)> {
         (!self.is_settling && self.copy.is_none() && self.unit.changes.is_empty())
             .then(|| (self.state.clone(), self.messages.drain(..)))
-    }
-
-    /// Documents that have to be read once more.
-    pub(super) fn wanted_again(&self) -> Vec<(Key, Wanted)> {
-        let now = self.state.at.timestamp();
-        let again = self.evidence.iter().filter(|(_, evidence)| evidence.is_wanted_again(now));
-        again
-            .map(|(key, evidence)| {
-                (key.clone(), Wanted { id: evidence.id.clone(), since: evidence.since, at: now })
-            })
-            .collect()
-    }
-
-    /// Documents that were read.
-    pub(super) fn learn(&mut self, wanted: Vec<(Key, Wanted)>, looked: Vec<Looked>) {
-        self.counts.lookups += looked.len() as u64;
-        for ((key, wanted), looked) in wanted.into_iter().zip(looked) {
-            match self.evidence.get_mut(&key) {
-                Some(evidence) => evidence.again(looked),
-                None => drop(self.evidence.insert(key, Evidence::looked(wanted, looked))),
-            }
-        }
     }
 
     fn close_unit(&mut self) {
@@ -256,28 +224,6 @@ impl<T: DeserializeOwned> Replica<T> {
             }
         }
         self.state.at = self.state.at.max(self.unit.at);
-    }
-
-    /// What was read of documents while they were being changed is taken for them as soon as the changes have come that far.
-    fn settle(&mut self, now: Time) {
-        if self.evidence.is_empty() {
-            return;
-        }
-        let settled = |evidence: &Evidence| !evidence.is_exact() && evidence.is_settled(now);
-        let keys: Vec<Key> = self
-            .evidence
-            .iter()
-            .filter(|(_, evidence)| settled(evidence))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            let Some(evidence) = self.evidence.remove(&key) else { continue };
-            match evidence.image.as_deref().map(RawDoc::new) {
-                Some(Ok(image)) => drop(self.set(&key, image, Cause::MoveIn)),
-                _ => self.take(&key, Cause::Write),
-            }
-        }
-        self.close_unit();
     }
 
     /// Other collections may have had, or get, the same name.
@@ -301,7 +247,7 @@ impl<T: DeserializeOwned> Replica<T> {
     fn document(&mut self, now: Time, change: &Change<'_>) -> Result<(), Trouble> {
         let id = change
             .key()
-            .and_then(|key| key.id())
+            .and_then(crate::event::Key::id)
             .ok_or(Trouble::Lost("a change without `_id`".to_owned()))?;
         let key = Key::of(id, &mut self.scratch.key)?;
         if !self.evidence.is_empty()
@@ -361,63 +307,6 @@ impl<T: DeserializeOwned> Replica<T> {
         }
     }
 
-    /// A change of a document that the collection does not hold, or not surely.
-    fn by_evidence(
-        &mut self,
-        now: Time,
-        key: &Key,
-        id: RawValue<'_>,
-        change: &Change<'_>,
-    ) -> Result<(), Trouble> {
-        let Some(mut evidence) = self.evidence.remove(key) else { return Ok(()) };
-        let result = if evidence.is_exact() && now > evidence.until {
-            self.advance(&mut evidence, id, change, Strictness::Strict)
-        } else if now > evidence.from && !evidence.is_exact() {
-            evidence.is_dirty |= matches!(change, Change::Update { delta: Delta::Modifiers { .. }, .. });
-            self.advance(&mut evidence, id, change, Strictness::Lenient)
-        } else {
-            Ok(())
-        };
-        let shows = evidence.is_exact() && now >= evidence.since && self.state.get(key).is_none();
-        let result =
-            result.and_then(|()| match evidence.image.as_deref().filter(|_| shows).map(RawDoc::new) {
-                Some(image) => {
-                    self.set(key, image?, if is_insert(change) { Cause::Write } else { Cause::MoveIn })
-                }
-                None => Ok(()),
-            });
-        self.evidence.insert(key.clone(), evidence);
-        result
-    }
-
-    /// Takes the change into the evidence.
-    fn advance(
-        &mut self,
-        evidence: &mut Evidence,
-        id: RawValue<'_>,
-        change: &Change<'_>,
-        mode: Strictness,
-    ) -> Result<(), Trouble> {
-        let mut image = Vec::new();
-        match change {
-            Change::Insert { after, .. } | Change::Replace { after, .. } => {
-                stored(id, *after, &mut image)?;
-                (evidence.image, evidence.is_dirty) = (Some(image), false);
-            }
-            Change::Delete { .. } => (evidence.image, evidence.is_dirty) = (None, false),
-            Change::Update { delta, .. } => {
-                if let Some(before) = &evidence.image {
-                    let applied = apply(RawDoc::new(before)?, delta, mode, &mut image);
-                    applied.map_err(|error| Trouble::Lost(error.to_string()))?;
-                    evidence.image = Some(image);
-                }
-            }
-            Change::HeaderOnly(_) => return Err(Trouble::Lost("an event without its document".to_owned())),
-            Change::Command(_) | Change::Watermark => {}
-        }
-        Ok(())
-    }
-
     /// The document is this now.
     fn set(&mut self, key: &Key, image: RawDoc<'_>, cause: Cause) -> Result<(), Trouble> {
         if !self.belongs(image) {
@@ -466,60 +355,6 @@ impl<T: DeserializeOwned> Replica<T> {
         projection.apply(image, &mut self.scratch.shown)?;
         Ok(Doc::new(&self.scratch.shown, Some(image.as_bytes()), failures))
     }
-
-    fn command(
-        &mut self,
-        event: &ChangeEvent<'_>,
-        command: &crate::event::Command<'_>,
-    ) -> Result<(), Trouble> {
-        let is_here =
-            event.ns.db == self.db && (event.ns.coll == self.coll || command.name == "dropDatabase");
-        let comes_here = command.to.is_some_and(|to| to.db == self.db && to.coll == self.coll);
-        let lost = |what: &str| Err(Trouble::Lost(what.to_owned()));
-        if comes_here {
-            return lost("another collection was put in this one's place");
-        }
-        if !is_here {
-            return Ok(());
-        }
-        match command.name {
-            "create" if command.of != crate::event::CollectionType::Collection => {
-                Err(Trouble::Ended("it is a view now, which has no changes of its own".to_owned()))
-            }
-            "create" => {
-                self.clear();
-                self.collection = event.collection_id;
-                Ok(())
-            }
-            "drop" | "rename" | "dropDatabase" => {
-                let is_other =
-                    event.own_collection_id().is_some_and(|id| self.collection.is_some_and(|own| own != id));
-                if command.of == crate::event::CollectionType::Collection && !is_other {
-                    self.clear();
-                    self.collection = None;
-                }
-                Ok(())
-            }
-            "truncate" => {
-                self.clear();
-                Ok(())
-            }
-            "convertToCapped" | "importCollection" => lost("the collection's contents were replaced"),
-            _ => Ok(()),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.evidence.clear();
-        self.dirty.clear();
-        for (_, old) in self.state.clear() {
-            self.unit.changes.push(Seen::Removed { old, cause: Cause::Drop });
-        }
-    }
-}
-
-fn is_insert(change: &Change<'_>) -> bool {
-    matches!(change, Change::Insert { .. })
 }
 
 /// Writes the document as the server stores it: with its `_id` in front, also where the change does not repeat it.
