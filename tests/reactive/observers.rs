@@ -25,7 +25,7 @@ impl Notes {
             self.failures -= 1;
             return Err("not now".into());
         }
-        let id = op.o2.unwrap_or(op.o).get("_id").and_then(|id| id.as_i32());
+        let id = op.o2.unwrap_or(op.o).get("_id").and_then(mongo_observer::bson::RawValue::as_i32);
         let txn = op.event.txn.map(|txn| format!(" of {}", txn.count)).unwrap_or_default();
         self.seen.push(format!("{} {} {:?}{txn}", op.op, op.event.change.name(), id.unwrap_or(-1)));
         self.positions.push(op.position);
