@@ -97,6 +97,10 @@ impl Chain {
         check(&entry, link)?;
         // The first predecessor that is no piece is another write of the session: the way ends before it.
         if let Some(o) = entry.fields.o.filter(|o| is_piece(*o)) {
+            // Else the way back would have no end, and what is remembered of it no limit.
+            if entry.previous.is_some_and(|previous| previous.at >= link.at) {
+                return Err(malformed("a part of a transaction that names one which is not before it"));
+            }
             self.pieces.push(link);
             self.alone = false;
             self.back = entry.previous;

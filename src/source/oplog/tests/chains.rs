@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::cutting::{FIRST, SESSION, insert, mark, places, problems, transactions};
 use super::{apply_ops, entry};
-use crate::bson::Malformed;
+use crate::bson::{Malformed, RawDoc};
 use crate::event::{Mark, Position, Txn};
 use crate::source::Chunk;
 use crate::source::oplog::{Cut, Cutter, Pieces};
@@ -192,6 +192,18 @@ fn a_missing_part_is_a_problem_that_can_be_passed() {
     }
     let unprepared = all(&[insert(1), commit(2, 1)]);
     assert_eq!(problems(&unprepared).len(), 1);
+}
+
+/// Else the way back would have no end, and what is remembered of it no limit.
+#[test]
+fn a_part_names_only_what_lies_before_it() {
+    for (previous, fits) in [(4, true), (5, false), (7, false)] {
+        let end = Bytes::from(part(9, 1, 5, r#", "count": 2"#));
+        let mut cuts = Cutter::new(None).cut(&end, std::iter::once(Ok(0..end.len()))).unwrap();
+        let Some(Cut::Chain(mut chain)) = cuts.pop() else { panic!("no chain") };
+        let middle = part(5, 1, previous, PARTIAL);
+        assert_eq!(chain.walk(RawDoc::new(&middle).unwrap()).is_ok(), fits, "{previous}");
+    }
 }
 
 #[test]
