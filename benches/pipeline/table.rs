@@ -91,6 +91,9 @@ impl Table {
             (Variant::ToNats, "mongo-observer to NATS"),
         ] {
             let rates = self.of(variant, |measure| events / measure.seconds);
+            if rates.is_empty() {
+                continue;
+            }
             let (least, most) =
                 rates.iter().fold((f64::MAX, 0.0_f64), |(a, b), rate| (a.min(*rate), b.max(*rate)));
             let _ = writeln!(
@@ -112,7 +115,10 @@ impl Table {
             ("NATS  : bare chain", Variant::ToNats, Variant::Chain),
             ("null  : bare cursor", Variant::ToNull, Variant::Cursor),
         ] {
-            let _ = writeln!(text, "ratio {name:<26} {:.2}", self.ratio(variant, base));
+            let ratio = self.ratio(variant, base);
+            if !ratio.is_nan() {
+                let _ = writeln!(text, "ratio {name:<26} {ratio:.2}");
+            }
         }
         text
     }

@@ -1,4 +1,4 @@
-//! The format `bson`: one BSON document per event, exact, and the fastest, as documents are copied and not rewritten.
+//! The format `bson`: one BSON document per event, exact: documents are copied and not rewritten.
 //!
 //! It is the event of `json-canonical`, field for field and type for type: whoever reads that text as BSON has these bytes. The key is the
 //! document `{_id: …}`, with numbers of the plainest type, which is the same for all events of a document, also where a shard key's other

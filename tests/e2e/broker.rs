@@ -1,6 +1,6 @@
 //! The sink's server dies or stands still under load.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongo_observer::servers::{Kafka, Nats};
 
@@ -84,9 +84,20 @@ async fn a_transaction_that_the_broker_has_given_up_is_sent_again() {
     running.caught_up().await;
     // WHEN the connector stands still in the middle of one, until the broker says that it is over
     let before = kafka.log(0).len();
-    running.connector.pause();
-    eventually("the broker has aborted it", async || {
-        kafka.log(0)[before..].contains("due to timeout").then_some(())
+    let aborted = || kafka.log(0)[before..].contains("due to timeout");
+    eventually("the broker has aborted one", async || {
+        running.connector.pause();
+        let soon = Instant::now() + Duration::from_secs(4);
+        while !aborted() && Instant::now() < soon {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if aborted() {
+            return Some(());
+        }
+        // It stood between two: on, into the middle of the next.
+        running.connector.resume();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        None
     })
     .await;
     running.connector.resume();

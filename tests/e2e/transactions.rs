@@ -8,8 +8,8 @@ use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Client, ClientSession, Collection};
 
 use super::harness::{
-    History, Installation, Lanes, Random, client, eventually, file_sink, kafka, kafka_sink, majority_point,
-    nats, nats_sink, read_file, read_kafka, read_nats, source,
+    History, Installation, Lanes, Random, client, commit_everything, eventually, file_sink, kafka,
+    kafka_sink, majority_point, nats, nats_sink, read_file, read_kafka, read_nats, source,
 };
 
 /// A server that writes a transaction of more than two operations as several entries.
@@ -82,6 +82,8 @@ async fn chains_are_published_whole(version: MongoVersion) {
     let mongo = chaining(version).await;
     let client = client(&mongo).await;
     client.database("chains").create_collection("a").await.unwrap();
+    // By itself 4.4 does not wait for that.
+    commit_everything(&client).await;
     let start = majority_point(&client).await;
     let installation = Installation::new(&(source(&mongo, "chains") + &file_sink()));
     let connector = installation.run().await;
