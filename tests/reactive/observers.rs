@@ -66,6 +66,8 @@ async fn operations_come_in_order(version: MongoVersion) {
     let client = mongo.client().await.unwrap();
     let orders = client.database("shop").collection::<Document>("orders");
     orders.insert_one(doc! { "_id": 0 }).await.unwrap();
+    // "Now" is what is majority-committed.
+    written(&client).await;
     let observing = Observer::of(&client, "shop.orders").unwrap().spawn(Notes::default());
     observing.ready().await.unwrap();
     client.database("shop").collection::<Document>("others").insert_one(doc! { "_id": 9 }).await.unwrap();

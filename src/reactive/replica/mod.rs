@@ -1,6 +1,8 @@
 //! What the collection holds, and what each change makes of it. Pure: it is given the events and the documents that were read.
 
 mod commands;
+#[cfg(feature = "mongodb")]
+mod driven;
 mod undecided;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -111,16 +113,6 @@ impl<T: DeserializeOwned> Replica<T> {
     /// The UUID of the collection, if it is known.
     pub(super) fn collection(&self) -> Option<[u8; 16]> {
         self.collection
-    }
-
-    /// The time of the changes that come in now.
-    pub(super) fn now(&self) -> Time {
-        self.unit.at.timestamp()
-    }
-
-    /// The position of the last of them.
-    pub(super) fn last(&self) -> Position {
-        self.unit.at
     }
 
     /// A copy begins.
