@@ -7,6 +7,7 @@
 //! Knows nothing of oplogs. Format: the BSON specification, version 1.1.
 
 mod compare;
+mod decimal;
 pub mod extjson;
 mod key;
 pub(crate) mod keystring;
@@ -16,8 +17,9 @@ mod walk;
 mod write;
 
 pub use compare::{Class, compare, compare_docs};
+pub use decimal::Decimal;
 pub use key::{append_key, key};
-pub use number::{Decimal, Number};
+pub use number::Number;
 pub use plain::{is_plainest, plainest};
 pub use walk::{Element, Iter};
 pub use write::DocWriter;

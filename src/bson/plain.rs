@@ -3,12 +3,10 @@
 //! A document's `_id` may change from one of them to another: whoever replaces `{_id: 1}` by `{_id: 1.0}` gets that. What identifies a
 //! document must not, so it is written plainly.
 
-use super::{DEPTH_MAX, DocWriter, Kind, Malformed, RawDoc, RawValue, fixed};
+use super::{DEPTH_MAX, Decimal, DocWriter, Kind, Malformed, RawDoc, RawValue, fixed};
 
-/// Decimal128: the exponent of a coefficient without trailing zeros is at most this.
+/// The exponent of a Decimal128 without trailing zeros is at most this.
 const EXPONENT_MAX: i32 = 6111;
-const EXPONENT_BIAS: i32 = 6176;
-const COEFFICIENT_MAX: u128 = 10_u128.pow(34) - 1;
 /// A double has so many bits of coefficient.
 const DOUBLE_MAX: u128 = 1 << 53;
 
@@ -76,14 +74,14 @@ enum Number {
     Whole(i64),
     Double(f64),
     /// One that no other type can tell exactly.
-    Decimal(u128),
+    Decimal(Decimal),
 }
 
 impl Number {
     fn of(value: RawValue<'_>) -> Self {
         match value.kind {
             Kind::Double => Self::of_double(f64::from_le_bytes(fixed(value.bytes))),
-            Kind::Decimal128 => Self::of_decimal(u128::from_le_bytes(fixed(value.bytes))),
+            Kind::Decimal128 => Self::of_decimal(Decimal::of(fixed(value.bytes))),
             _ => Self::Whole(value.as_i64().unwrap_or_default()),
         }
     }
@@ -100,19 +98,14 @@ impl Number {
         }
     }
 
-    fn of_decimal(bits: u128) -> Self {
-        let negative = bits >> 127 == 1;
-        match (bits >> 122) & 0x1f {
-            0x1f => return Self::Double(f64::NAN),
-            0x1e => return Self::Double(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
-            0x18..0x1e => return Self::Whole(0),
-            _ => {}
-        }
-        let mut exponent = ((bits >> 113) & 0x3fff) as i32 - EXPONENT_BIAS;
-        let mut coefficient = bits & ((1 << 113) - 1);
-        if coefficient == 0 || coefficient > COEFFICIENT_MAX {
-            return Self::Whole(0);
-        }
+    fn of_decimal(decimal: Decimal) -> Self {
+        let (negative, mut coefficient, mut exponent) = match decimal {
+            Decimal::Nan => return Self::Double(f64::NAN),
+            Decimal::Infinite { negative: true } => return Self::Double(f64::NEG_INFINITY),
+            Decimal::Infinite { negative: false } => return Self::Double(f64::INFINITY),
+            Decimal::Finite { coefficient: 0, .. } => return Self::Whole(0),
+            Decimal::Finite { negative, coefficient, exponent } => (negative, coefficient, exponent),
+        };
         while coefficient.is_multiple_of(10) && exponent < EXPONENT_MAX {
             coefficient /= 10;
             exponent += 1;
@@ -122,11 +115,7 @@ impl Number {
         }
         match double(coefficient, exponent) {
             Some(number) => Self::Double(if negative { -number } else { number }),
-            None => Self::Decimal(
-                u128::from(negative) << 127
-                    | u128::from((exponent + EXPONENT_BIAS).unsigned_abs()) << 113
-                    | coefficient,
-            ),
+            None => Self::Decimal(Decimal::Finite { negative, coefficient, exponent }),
         }
     }
 
@@ -142,8 +131,8 @@ impl Number {
                 bytes[..8].copy_from_slice(&number.to_le_bytes());
                 (Kind::Double, 8)
             }
-            Self::Decimal(bits) => {
-                bytes = bits.to_le_bytes();
+            Self::Decimal(decimal) => {
+                bytes = decimal.to_bytes();
                 (Kind::Decimal128, 16)
             }
         };

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Router, Stage};
+use super::Stage;
 use crate::error::Error;
 use crate::event::{Change, ChangeEvent, Namespace};
 use crate::format::{Manifest, RecordWriter, Route};
@@ -42,14 +42,10 @@ impl Stage {
         // Where another collection has taken the name, that is new again.
         announced.0.retain(|(known, _)| *known != ns);
         announced.0.push((ns, collection_id));
-        if let Some(ManifestPlace { route: place, compacted }) = self.router().manifest(route).await? {
+        if let Some(ManifestPlace { route: place, compacted }) = self.router.manifest(route).await? {
             Manifest { ns, collection_id, place: route, compacted, traits }.write(event, &place, out);
         }
         Ok(())
-    }
-
-    fn router(&self) -> &dyn Router {
-        self.router.as_ref()
     }
 }
 

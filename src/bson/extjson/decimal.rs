@@ -2,34 +2,25 @@
 
 use std::str::FromStr;
 
-/// The largest coefficient: 34 digits. A larger one means zero.
-const COEFFICIENT_MAX: u128 = 10_u128.pow(34) - 1;
-const EXPONENT_BIAS: i32 = 6176;
+use crate::bson::Decimal;
+
 /// Above it: plain notation, below: an exponent.
 const PLAIN_EXPONENT_MIN: i32 = -6;
 
 /// Appends the shortest text that keeps all digits, trailing zeros included: `1.20`, `1E+3`, `-Infinity`, `NaN`.
 pub(super) fn write(out: &mut Vec<u8>, bytes: [u8; 16]) {
-    let bits = u128::from_le_bytes(bytes);
-    let combination = (bits >> 122) & 0x1f;
-    if combination == 0x1f {
-        return out.extend_from_slice(b"NaN");
+    let sign = |negative| if negative { "-" } else { "" };
+    match Decimal::of(bytes) {
+        Decimal::Nan => out.extend_from_slice(b"NaN"),
+        Decimal::Infinite { negative } => {
+            out.extend_from_slice(sign(negative).as_bytes());
+            out.extend_from_slice(b"Infinity");
+        }
+        Decimal::Finite { negative, coefficient, exponent } => {
+            out.extend_from_slice(sign(negative).as_bytes());
+            finite(out, itoa::Buffer::new().format(coefficient).as_bytes(), exponent);
+        }
     }
-    if bits >> 127 == 1 {
-        out.push(b'-');
-    }
-    if combination == 0x1e {
-        return out.extend_from_slice(b"Infinity");
-    }
-    let (exponent, coefficient) = if combination >> 3 == 3 {
-        // The encoding for coefficients from 2^113 on, all of which are too large.
-        (bits >> 111, 0)
-    } else {
-        (bits >> 113, bits & ((1 << 113) - 1))
-    };
-    let coefficient = if coefficient > COEFFICIENT_MAX { 0 } else { coefficient };
-    let exponent = (exponent & 0x3fff) as i32 - EXPONENT_BIAS;
-    finite(out, itoa::Buffer::new().format(coefficient).as_bytes(), exponent);
 }
 
 fn finite(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {

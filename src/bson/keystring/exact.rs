@@ -13,7 +13,7 @@ pub(crate) struct Exact {
 
 /// `coefficient × 10^exponent`, with at most 34 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decimal {
+pub(crate) struct Digits {
     pub(crate) coefficient: u128,
     pub(crate) exponent: i32,
 }
@@ -91,7 +91,7 @@ impl Exact {
     }
 
     /// The decimal of at most `digits` digits that is nearest to it and not above it; `up`: not below it.
-    pub(crate) fn round(&self, digits: i32, up: bool) -> Decimal {
+    pub(crate) fn round(&self, digits: i32, up: bool) -> Digits {
         let ten = BigUint::from(10_u32);
         let limit = ten.pow(digits.unsigned_abs());
         // Close to the number of decimal digits before the point, then corrected.
@@ -112,7 +112,7 @@ impl Exact {
                 coefficient /= 10_u32;
                 exponent += 1;
             }
-            return Decimal { coefficient: u128::try_from(coefficient).unwrap_or(0), exponent };
+            return Digits { coefficient: u128::try_from(coefficient).unwrap_or(0), exponent };
         }
     }
 
@@ -121,7 +121,7 @@ impl Exact {
     }
 }
 
-impl Decimal {
+impl Digits {
     pub(crate) fn exact(self) -> Exact {
         Exact::scaled(BigUint::from(self.coefficient), 10, self.exponent)
     }

@@ -4,7 +4,9 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use super::bits::TypeBits;
-use super::exact::{Decimal, Exact};
+use super::exact::{Digits, Exact};
+use crate::bson::Decimal;
+use crate::bson::decimal::EXPONENT_BIAS;
 
 const ZERO: u8 = 0x29;
 const NAN: u8 = 0x1E;
@@ -15,7 +17,6 @@ pub(crate) const LARGE: u8 = 0x33;
 pub(crate) const MIRROR: u8 = 0x52;
 
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-const COEFFICIENT_MAX: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;
 
 pub(crate) fn int32(out: &mut Vec<u8>, bits: &mut TypeBits, value: i32) {
     bits.push(0b00, 2);
@@ -41,26 +42,19 @@ pub(crate) fn double(out: &mut Vec<u8>, bits: &mut TypeBits, value: f64) {
 
 /// A Decimal128, as BSON stores it.
 pub(crate) fn decimal(out: &mut Vec<u8>, bits: &mut TypeBits, bytes: [u8; 16]) {
-    let value = u128::from_le_bytes(bytes);
-    let negative = value >> 127 == 1;
-    match value >> 122 & 0b11111 {
-        0b11111 => {
+    let (negative, coefficient, exponent) = match Decimal::of(bytes) {
+        Decimal::Nan => {
             bits.push(0b11, 2);
             return out.push(NAN);
         }
-        0b11110 => {
+        Decimal::Infinite { negative } => {
             bits.push(0b11, 2);
             return signed(out, negative, infinity);
         }
-        _ => {}
-    }
-    // A large coefficient, which no valid decimal has, shifts the exponent.
-    let (biased, coefficient) = if value >> 125 & 0b11 == 0b11 {
-        ((value >> 111 & 0x3fff) as u32, 0)
-    } else {
-        ((value >> 113 & 0x3fff) as u32, value & ((1 << 113) - 1))
+        Decimal::Finite { negative, coefficient, exponent } => (negative, coefficient, exponent),
     };
-    if coefficient == 0 || coefficient > COEFFICIENT_MAX {
+    let biased = (exponent + EXPONENT_BIAS).unsigned_abs();
+    if coefficient == 0 {
         let zero = biased + if negative { 12_288 } else { 0 };
         bits.push(26 + (zero >> 12), 5);
         bits.push(zero & 0xfff, 12);
@@ -68,8 +62,7 @@ pub(crate) fn decimal(out: &mut Vec<u8>, bits: &mut TypeBits, bytes: [u8; 16]) {
     }
     bits.push(0b11, 2);
     bits.push(biased & 0b11_1111, 6);
-    let exponent = i32::try_from(biased).unwrap_or(0) - 6176;
-    signed(out, negative, |out| positive_decimal(out, Decimal { coefficient, exponent }));
+    signed(out, negative, |out| positive_decimal(out, Digits { coefficient, exponent }));
 }
 
 /// A negative number has the mirrored type byte, and every other byte complemented.
@@ -162,15 +155,15 @@ fn fraction(out: &mut Vec<u8>, value: f64, marker: u64) {
 }
 
 /// 2^256 and 2^-256, cut to 34 digits, as the server has them.
-const UP_256: Decimal = Decimal { coefficient: 1_157_920_892_373_161_954_235_709_850_086_879, exponent: 44 };
-const DOWN_256: Decimal =
-    Decimal { coefficient: 8_636_168_555_094_444_625_386_351_862_800_399, exponent: -111 };
+const UP_256: Digits = Digits { coefficient: 1_157_920_892_373_161_954_235_709_850_086_879, exponent: 44 };
+const DOWN_256: Digits =
+    Digits { coefficient: 8_636_168_555_094_444_625_386_351_862_800_399, exponent: -111 };
 
 /// By the largest double that is not above it, and what is missing from there.
-fn positive_decimal(out: &mut Vec<u8>, decimal: Decimal) {
+fn positive_decimal(out: &mut Vec<u8>, decimal: Digits) {
     let x = decimal.exact();
     let b = x.floor_double(&decimal.text());
-    let rest = |from: Decimal| x.distance(&from.exact(), from.widest().exponent).to_be_bytes();
+    let rest = |from: Digits| x.distance(&from.exact(), from.widest().exponent).to_be_bytes();
     if b > 0.0 && Exact::double(b).cmp(&x).is_eq() {
         positive_double(out, b);
     } else if b == 0.0 {
@@ -198,9 +191,9 @@ fn positive_decimal(out: &mut Vec<u8>, decimal: Decimal) {
 }
 
 /// From 2^53 to 2^63: as an integer, and what is missing behind it.
-fn large_integer(out: &mut Vec<u8>, x: &Exact, decimal: Decimal) {
+fn large_integer(out: &mut Vec<u8>, x: &Exact, decimal: Digits) {
     let integer = u64::try_from(x.floor()).unwrap_or(u64::MAX);
-    let of_integer = Decimal { coefficient: u128::from(integer), exponent: 0 };
+    let of_integer = Digits { coefficient: u128::from(integer), exponent: 0 };
     let has_fraction = of_integer.exact().cmp(&decimal.exact()).is_ne();
     whole(out, integer, has_fraction);
     if has_fraction {
@@ -213,7 +206,7 @@ fn large_integer(out: &mut Vec<u8>, x: &Exact, decimal: Decimal) {
 }
 
 /// From 2^-255 to 2^53: most are the shortest text of a double with 15 digits.
-fn common(out: &mut Vec<u8>, x: &Exact, b: f64, rest: impl FnOnce(Decimal) -> [u8; 8]) {
+fn common(out: &mut Vec<u8>, x: &Exact, b: f64, rest: impl FnOnce(Digits) -> [u8; 8]) {
     let short = Exact::double(b).round(15, true);
     let marker = match x.cmp(&short.exact()) {
         std::cmp::Ordering::Equal => return form(out, b, 2, false),

@@ -288,7 +288,7 @@ proptest! {
         let decimal = of_decimal(false, coefficient, exponent);
         for other in [double, near.next_down(), near.next_up()].into_iter().filter(|other| other.is_finite() && *other > 0.0) {
             let expected = exact::Exact::double(other)
-                .cmp(&exact::Decimal { coefficient, exponent }.exact());
+                .cmp(&exact::Digits { coefficient, exponent }.exact());
             prop_assert_eq!(expected, of_double(other).cmp(&decimal), "{} and {}", other, text);
         }
     }
