@@ -84,9 +84,9 @@ impl Stage {
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
     pub async fn prepare(&self, chunk: Chunk) -> Result<RecordBatch, Error> {
-        // JSON takes a little more room than BSON, and what an event has beside its document some 400 bytes. To grow would be to copy.
+        // JSON takes a little more room than BSON, and an event has more beside its document than an entry has. To grow would be to copy.
         let (size, ops) = (chunk.size, chunk.ops.len());
-        let mut out = RecordWriter::with_capacity(size + size / 4 + 512 * ops, ops);
+        let mut out = RecordWriter::with_capacity(size + size / 4 + 256 * ops, ops);
         let mut counts = Counts::default();
         let mut last = Last::default();
         for (index, op) in chunk.ops.iter().enumerate() {
