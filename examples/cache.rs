@@ -8,6 +8,8 @@
 //! curl 127.0.0.1:8080/status
 //! ```
 //!
+//! Another address to listen on may follow the connection string.
+//!
 //! Orders are documents of `shop.orders` such as `{_id: 7, customer: "Ada", state: "new", total: 12.5}`; those that are not `archived` are open.
 
 use std::fmt::Write as _;
@@ -33,8 +35,9 @@ type Answer = Result<String, (StatusCode, String)>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let uri = std::env::args().nth(1);
-    let uri = uri.unwrap_or_else(|| "mongodb://127.0.0.1:27017/?replicaSet=rs0".to_owned());
+    let mut args = std::env::args().skip(1);
+    let uri = args.next().unwrap_or_else(|| "mongodb://127.0.0.1:27017/?replicaSet=rs0".to_owned());
+    let listen = args.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let client = Client::with_uri_str(uri).await?;
 
     // What is cached: a filter as `find` takes it, and an index over the typed documents.
@@ -54,7 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/customers/{name}", get(customer))
         .route("/status", get(status))
         .with_state(orders);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())

@@ -129,3 +129,8 @@ pub mod source;
 #[cfg(feature = "connector")]
 #[doc(hidden)]
 pub mod status;
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "mongodb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
 //! Observers and live collections on real servers: what they hold is what the server has.
 
+mod example;
 mod failures;
 mod observers;
 mod replicas;
