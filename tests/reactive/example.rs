@@ -31,7 +31,7 @@ impl Cache {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut cache = Self { lines, address: String::new(), _child: child };
         let line = cache.line("listening on http://").await;
-        cache.address = line.rsplit('/').next().unwrap().to_owned();
+        line.rsplit('/').next().unwrap().clone_into(&mut cache.address);
         cache
     }
 
