@@ -34,6 +34,7 @@ pub fn entries(data: &[u8]) {
         addressing: Addressing::Partitions(3),
         bytes_max: usize::MAX,
         tombstones: false,
+        whole_documents: false,
     };
     let (route, namespaces) = (Arc::new(route), Namespaces::default());
     let mut cutter = Cutter::new(None);

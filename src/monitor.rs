@@ -151,8 +151,13 @@ mod tests {
     }
 
     fn record() -> Record {
-        let route =
-            Route { name: "lines".into(), addressing: Addressing::Lines, bytes_max: 1, tombstones: false };
+        let route = Route {
+            name: "lines".into(),
+            addressing: Addressing::Lines,
+            bytes_max: 1,
+            tombstones: false,
+            whole_documents: false,
+        };
         Record {
             route: Arc::new(route),
             to: To::Line,

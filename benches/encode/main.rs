@@ -48,6 +48,7 @@ fn stage() -> Stage {
         addressing: Addressing::Partitions(12),
         bytes_max: usize::MAX,
         tombstones: false,
+        whole_documents: false,
     };
     let source = "rs0/6b0574e82148b8612ab610f8".to_owned();
     let router = Arc::new(OneTopic(Arc::new(route)));

@@ -36,7 +36,6 @@ pub(super) struct SinkAttempt {
     pub(super) sink: Box<dyn OpenSink>,
     pub(super) format: Format,
     pub(super) expanded_events: bool,
-    pub(super) whole_documents: bool,
     pub(super) images: ImageSettings,
     pub(super) shared: Arc<Shared>,
     pub(super) budget: Budget,
@@ -121,8 +120,7 @@ impl SinkAttempt {
             sink.router,
             self.format.encoder_with(self.format_options(deployment)),
             config.on.policies(),
-        )
-        .with_whole_documents(self.whole_documents);
+        );
         let traits = EventTraits { format: self.format, images: self.images };
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {

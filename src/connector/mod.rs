@@ -64,7 +64,6 @@ impl Connector {
                 sink: adapter,
                 format: sink.format(),
                 expanded_events: sink.expanded_events(),
-                whole_documents: sink.needs_full_images(),
                 images: sink.images(),
                 shared: Arc::clone(&shared),
                 budget,

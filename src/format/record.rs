@@ -19,6 +19,8 @@ pub struct Route {
     pub bytes_max: usize,
     /// Whether a delete is followed by a tombstone: a record with the same key and no value.
     pub tombstones: bool,
+    /// Whether nothing is kept there before a document's last event: then an update without the whole document can't be published.
+    pub whole_documents: bool,
 }
 
 /// How a record finds its place on a route.
@@ -331,7 +333,13 @@ mod tests {
     }
 
     fn route(addressing: Addressing) -> Arc<Route> {
-        Arc::new(Route { name: "route".into(), addressing, bytes_max: 1000, tombstones: false })
+        Arc::new(Route {
+            name: "route".into(),
+            addressing,
+            bytes_max: 1000,
+            tombstones: false,
+            whole_documents: false,
+        })
     }
 
     fn write(

@@ -87,6 +87,7 @@ fn more_fields_and_more_events_are_no_more_allocations() {
         addressing: Addressing::Partitions(3),
         bytes_max: usize::MAX,
         tombstones: false,
+        whole_documents: false,
     };
     let router = Arc::new(OneTopic(Arc::new(route)));
     for format in [Format::Json, Format::JsonCanonical, Format::Bson] {

@@ -42,6 +42,7 @@ impl Router for Lines {
             addressing: Addressing::Lines,
             bytes_max: usize::MAX,
             tombstones: false,
+            whole_documents: false,
         };
         future::ok(Arc::new(route)).boxed()
     }

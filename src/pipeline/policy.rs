@@ -165,6 +165,7 @@ mod tests {
                 addressing,
                 bytes_max: self.bytes_max,
                 tombstones: false,
+                whole_documents: false,
             }))
             .boxed()
         }

@@ -33,7 +33,6 @@ pub struct Stage {
     /// Told in manifests; none where there are no manifests.
     pub(super) traits: Option<EventTraits>,
     policies: Policies,
-    whole_documents: bool,
     places: RwLock<HashMap<String, Place>>,
 }
 
@@ -64,7 +63,6 @@ impl Stage {
             encoder,
             traits: None,
             policies,
-            whole_documents: false,
             places: RwLock::default(),
         }
     }
@@ -73,13 +71,6 @@ impl Stage {
     #[must_use]
     pub fn with_manifests(self, traits: EventTraits) -> Self {
         Self { traits: Some(traits), ..self }
-    }
-
-    /// The same, where an update without the whole document behind it can't be published, as if the format could not write it: the
-    /// sink keeps nothing before it. A document that is gone already has its delete to come.
-    #[must_use]
-    pub fn with_whole_documents(self, whole_documents: bool) -> Self {
-        Self { whole_documents, ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.
@@ -124,11 +115,11 @@ impl Stage {
             }
             None => event,
         };
-        if self.whole_documents {
-            check_whole(&event)?;
-        }
         if let Some(ns) = from {
             let route = self.find(ns, event.at, place).await?;
+            if route.whole_documents {
+                check_whole(&event)?;
+            }
             self.announce(&event, ns, route, announced, out).await?;
             self.encode(&event, route, out, counts)?;
         }
@@ -402,7 +393,7 @@ fn unroutable(ns: String, at: Position, why: String) -> Obstacle {
     Aside::new(Reason::Unroutable, ErrorKind::Refused, at, ns, why).into()
 }
 
-/// Refuses an update whose document is not known.
+/// Refuses an update whose document is not known, as if the format could not write it. One that is gone has its delete to come.
 fn check_whole(event: &ChangeEvent<'_>) -> Result<(), Fault> {
     if !matches!(event.change, Change::Update { .. }) {
         return Ok(());

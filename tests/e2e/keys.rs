@@ -9,7 +9,8 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 
 use super::harness::{
-    History, Installation, Workload, client, eventually, kafka, kafka_sink, majority_point, mongo, source,
+    History, Installation, PATIENCE, Workload, client, eventually, kafka, kafka_sink, majority_point, mongo,
+    source,
 };
 use crate::kafka_sink::{Seen, read};
 
@@ -196,4 +197,28 @@ async fn a_compacted_topic_holds_the_collection_and_nothing_else() {
     let told: Value = serde_json::from_str(told[0].value.as_ref().unwrap()).unwrap();
     assert_eq!((&told["compacted"], &told["tombstones"]), (&json!(true), &json!(true)));
     assert_eq!(told["images"], json!({ "before": "none", "after": "lookup" }));
+}
+
+#[tokio::test]
+async fn an_update_without_its_document_stops_before_a_compacted_topic() {
+    // GIVEN a collection of which nothing is recorded
+    let (mongo, kafka, db) = (mongo().await, kafka().await, "compacted_bare");
+    let client = client(mongo).await;
+    let start = majority_point(&client).await;
+    let sink = kafka_sink(kafka, db, 1) + "cleanup_policy = \"compact\"\nimages.after = \"stored\"\n";
+    let installation = Installation::new(&(source(mongo, db) + &sink));
+    let connector = installation.run().await;
+    connector.anchored().await;
+    // WHEN a document is updated
+    let docs = client.database(db).collection::<Document>("a");
+    docs.insert_one(doc! { "_id": "x", "n": 1 }).await.unwrap();
+    connector.done(0, History::read(&client, start, db).await.end()).await;
+    docs.update_one(doc! { "_id": "x" }, doc! { "$set": { "n": 2 } }).await.unwrap();
+    // THEN it stops before it, as compaction would take the document
+    let ended = connector.ended_within(PATIENCE).await;
+    let line = ended.failed_with(1);
+    assert!(line.contains("an update without its document (after: notFound)"), "{line}");
+    let records = read(kafka.bootstrap(), &format!("{db}.{db}.a")).await;
+    let last: Value = serde_json::from_str(records.last().unwrap().value.as_ref().unwrap()).unwrap();
+    assert_eq!(last["op"], "insert", "{last}");
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use mongo_observer::error::ErrorKind;
+use mongo_observer::event::{AfterImages, ImageSettings};
 use mongo_observer::format::Format;
 use mongo_observer::sink::kafka::{CleanupPolicy, Property, Tombstones};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -87,6 +88,12 @@ async fn a_compacted_topic_is_refused_where_updates_tell_only_what_changed() {
     let tokens = Settings { format: Format::Mongodb, ..settings(servers, "compacted") };
     let route = open(tokens).await.router.route(ns("shop.orders")).await.unwrap();
     assert!(!route.tombstones, "there is no key of a document that could be forgotten");
+    assert!(!route.whole_documents, "each update stays");
+    // Where updates should have their documents, those that have none are not taken.
+    let images = ImageSettings { after: AfterImages::Stored, ..ImageSettings::default() };
+    let router = open(Settings { images, ..settings(servers, "compacted") }).await.router;
+    assert!(router.route(ns("shop.orders")).await.unwrap().whole_documents);
+    assert!(!router.route(ns("shop.others")).await.unwrap().whole_documents, "it keeps every event");
 }
 
 #[tokio::test]

@@ -75,3 +75,51 @@ async fn a_stream_emptied_while_we_write_is_continued() {
     deliver(&mut opened, batch([13], 10)).await.unwrap();
     assert_eq!(stored(&server).await, [13]);
 }
+
+/// Takes the last message away, as a server does that crashes before it has written it.
+async fn lose_last_message(server: &Server) {
+    let stream = spy(server).await.get_stream("MONGO").await.unwrap();
+    assert!(stream.delete_message(stream.cached_info().state.last_sequence).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_event_of_which_a_message_is_missing_comes_again() {
+    let server = start().await;
+    for numbers in [[1, 2, 2].as_slice(), &[2, 3, 4, 4, 4]] {
+        // WHEN the stream ends before the last message of an event
+        let mut opened = open(&sink(settings(&server))).await;
+        deliver(&mut opened, batch(numbers.iter().copied(), 1)).await.unwrap();
+        lose_last_message(&server).await;
+        // THEN that event is not done
+        let last = *numbers.last().unwrap();
+        assert_eq!(open(&sink(settings(&server))).await.tail, SinkTail::At(checkpoint(last - 1)));
+    }
+    // and the event before may be of another batch, or another chain
+    let mut opened = open(&sink(settings(&server))).await;
+    deliver(&mut opened, batch([4, 4], 1)).await.unwrap();
+    deliver(&mut opened, batch([5, 5], 1)).await.unwrap();
+    lose_last_message(&server).await;
+    let mut opened = open(&sink(settings(&server))).await;
+    assert_eq!(opened.tail, SinkTail::At(checkpoint(4)));
+    deliver(&mut opened, batch([5, 5], 1)).await.unwrap();
+    lose_last_message(&server).await;
+    assert_eq!(open(&sink(settings(&server))).await.tail, SinkTail::At(checkpoint(4)));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_in_the_middle_of_its_first_event_tells_nothing() {
+    let server = start().await;
+    let mut opened = open(&sink(settings(&server))).await;
+    deliver(&mut opened, batch([2, 2], 1)).await.unwrap();
+    lose_last_message(&server).await;
+    let (kind, words) = refused(&sink(settings(&server))).await;
+    assert_eq!(kind, ErrorKind::PositionLost);
+    assert!(words.contains("ends in the middle of an event"), "{words}");
+    // The way out: the operator says where to go on.
+    sink(settings(&server)).open(Some(&Stored::Cleared)).await.unwrap();
+    let OwnStore::Tail(mut store) = sink(settings(&server)).own_store("test").unwrap() else {
+        panic!("not the tail")
+    };
+    store.save(&Stored::Checkpoint(checkpoint(1))).await.unwrap();
+    assert_eq!(open(&sink(settings(&server))).await.tail, SinkTail::At(checkpoint(1)));
+}

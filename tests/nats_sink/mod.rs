@@ -63,6 +63,7 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
         addressing: Addressing::Lines,
         bytes_max: usize::MAX,
         tombstones: false,
+        whole_documents: false,
     });
     let mut bytes = Vec::new();
     let mut records = Vec::new();

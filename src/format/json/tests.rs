@@ -38,6 +38,7 @@ fn encode(json: Json, event: &ChangeEvent<'_>) -> Result<(String, String, To), U
         addressing: Addressing::Partitions(12),
         bytes_max: usize::MAX,
         tombstones: false,
+        whole_documents: false,
     });
     let mut writer = RecordWriter::default();
     let result = json.encode(event, &route, &mut writer);

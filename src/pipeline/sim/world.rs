@@ -207,7 +207,13 @@ impl OneRoute {
                 Addressing::Partitions(u32::try_from(PARTITIONS).expect("a small number"))
             }
         };
-        Self(Arc::new(Route { name: "t".to_owned(), addressing, bytes_max: usize::MAX, tombstones: false }))
+        Self(Arc::new(Route {
+            name: "t".to_owned(),
+            addressing,
+            bytes_max: usize::MAX,
+            tombstones: false,
+            whole_documents: false,
+        }))
     }
 }
 

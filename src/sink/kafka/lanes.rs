@@ -206,6 +206,7 @@ mod tests {
             addressing: Addressing::Partitions(1),
             bytes_max: 1000,
             tombstones: false,
+            whole_documents: false,
         })
     }
 

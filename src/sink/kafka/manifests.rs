@@ -47,7 +47,13 @@ mod tests {
     fn what_was_said_last_is_not_said_again() {
         let route = |name: &str| {
             let addressing = Addressing::Partitions(1);
-            Arc::new(Route { name: name.to_owned(), addressing, bytes_max: 1, tombstones: false })
+            Arc::new(Route {
+                name: name.to_owned(),
+                addressing,
+                bytes_max: 1,
+                tombstones: false,
+                whole_documents: false,
+            })
         };
         let (own, events) = (route("m._namespaces"), route("m.a.b"));
         let bytes = b"kvxKV";

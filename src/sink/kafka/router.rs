@@ -32,6 +32,8 @@ pub(super) struct KafkaRouter {
     places: Mutex<Places>,
     dead_letters: OnceCell<Arc<Route>>,
     manifests: OnceCell<Option<Arc<Route>>>,
+    /// Taken by who makes a topic.
+    creating: tokio::sync::Mutex<()>,
     /// The topics whose weaknesses the operator has been told.
     told: Mutex<HashSet<String>>,
 }
@@ -69,6 +71,7 @@ impl KafkaRouter {
             places: Mutex::new(places),
             dead_letters: OnceCell::new(),
             manifests: OnceCell::new(),
+            creating: tokio::sync::Mutex::default(),
             told: Mutex::default(),
         })
     }
@@ -128,18 +131,24 @@ impl KafkaRouter {
         if let Some(is_compacted) = is_compacted {
             self.places().compacted.insert(topic.clone(), is_compacted);
         }
+        let has_documents = matches!(used, Use::Documents | Use::Deltas);
         Ok(Route {
             name: topic,
             addressing: Addressing::Partitions(found.partitions),
             bytes_max: self.bytes_max(&found),
-            tombstones: matches!(used, Use::Documents | Use::Deltas)
-                && self.settings.has_tombstones(is_compacted),
+            tombstones: has_documents && self.settings.has_tombstones(is_compacted),
+            whole_documents: has_documents && self.settings.keeps_last_events(is_compacted),
         })
     }
 
     async fn create(&self, topic: &str, used: Use) -> Result<Description, Error> {
         let settings = self.settings.topic_settings(used);
         let config: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        // Several chunks may ask for it at the same time.
+        let _turn = self.creating.lock().await;
+        if let Some(found) = self.topics.describe(topic).await? {
+            return Ok(found);
+        }
         let partitions = self
             .topics
             .create(NewTopicSpec {

@@ -247,15 +247,19 @@ impl Settings {
         }
     }
 
+    /// Whether only a document's last event is sure to stay in a topic, by what is known of it.
+    pub(super) fn keeps_last_events(&self, is_compacted: Option<bool>) -> bool {
+        let ours = || self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted);
+        self.format.keys_are_documents() && is_compacted.unwrap_or_else(ours)
+    }
+
     /// Whether deletes are followed by tombstones in a topic, by what is known of it.
     pub(super) fn has_tombstones(&self, is_compacted: Option<bool>) -> bool {
-        let ours = self.cleanup_policy.is_some_and(CleanupPolicy::is_compacted);
-        self.format.keys_are_documents()
-            && match self.tombstones {
-                Tombstones::Auto => is_compacted.unwrap_or(ours),
-                Tombstones::Always => true,
-                Tombstones::Never => false,
-            }
+        match self.tombstones {
+            Tombstones::Auto => self.keeps_last_events(is_compacted),
+            Tombstones::Always => self.format.keys_are_documents(),
+            Tombstones::Never => false,
+        }
     }
 
     /// The settings of the topics that are created for that.

@@ -68,6 +68,7 @@ mod tests {
                 addressing: Addressing::Partitions(3),
                 bytes_max: 1,
                 tombstones: false,
+                whole_documents: false,
             })
         };
         let (a, b, c) = (route("a"), route("b"), route("c"));

@@ -52,6 +52,7 @@ impl TransactionalSink {
             addressing,
             bytes_max: usize::MAX,
             tombstones: false,
+            whole_documents: false,
         });
         let writer = Writer { sink, store, checkpoints, limits, split, open: None };
         let closed = CancellationToken::new();

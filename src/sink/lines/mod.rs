@@ -100,6 +100,7 @@ impl Lines {
             addressing: Addressing::Lines,
             bytes_max: usize::MAX,
             tombstones: false,
+            whole_documents: false,
         };
         Self { route: Arc::new(route), watermarks }
     }

@@ -23,6 +23,7 @@ use super::behind;
 use super::connection::Connection;
 use super::errors;
 use super::memory::Memory;
+use super::stream::{BEFORE, UNKNOWN};
 use super::window::Window;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Header, Record, To};
@@ -48,6 +49,8 @@ pub(super) struct Start {
     pub(super) stream: String,
     /// The sequence number of the stream's last message.
     pub(super) sequence: u64,
+    /// What the header of the last message says before the first one of this chain, if it is known.
+    pub(super) before: Option<String>,
     /// For how long nothing may be acknowledged while something is under way.
     pub(super) ack_timeout: Duration,
     /// How deletes are marked, if they are.
@@ -73,6 +76,7 @@ impl Chain {
             window: Window::new(start.sequence),
             deadline: Instant::now(),
             position: HeaderName::from_static(Header::NAME),
+            before: start.before.clone().map_or(Bytes::from_static(UNKNOWN.as_bytes()), Bytes::from),
             conflict: false,
             start,
         };
@@ -150,6 +154,8 @@ struct Publisher {
     /// When the next acknowledgement must have come, if any is due.
     deadline: Instant,
     position: HeaderName,
+    /// The position's header of the last record before this batch.
+    before: Bytes,
     /// Whether a record was refused because another message has its number.
     conflict: bool,
 }
@@ -218,6 +224,10 @@ impl Publisher {
         }
         let Outgoing { batch, delivered } = publishing.outgoing;
         let header = batch.records.last().map(|record| slice(&batch.bytes, &record.header));
+        if let Some(header) = &header {
+            // Not a part of the batch, whose bytes may be many.
+            self.before = Bytes::copy_from_slice(header);
+        }
         self.in_flight.push_back(InFlight { last: self.window.last(), header, delivered, _hold: batch.hold });
         self.deliver();
         Ok(())
@@ -226,29 +236,40 @@ impl Publisher {
     /// As many records as the window takes, but no more than a burst.
     async fn publish_burst(&mut self, publishing: &mut Publishing) -> Result<(), Error> {
         let batch = &publishing.outgoing.batch;
-        for record in batch.records[publishing.next..].iter().take(BURST) {
-            if !self.window.has_room() {
-                break;
-            }
-            self.publish(&batch.bytes, record).await?;
+        let end = batch.records.len().min(publishing.next + BURST);
+        while publishing.next < end && self.window.has_room() {
+            let before = self.before(batch, publishing.next);
+            self.publish(&batch.bytes, &batch.records[publishing.next], before).await?;
             publishing.next += 1;
         }
         Ok(())
     }
 
+    /// The position's header of the event before, where another record of the same event follows the one at that index.
+    fn before(&self, batch: &RecordBatch, index: usize) -> Option<Bytes> {
+        let at = batch.records[index].at;
+        batch.records.get(index + 1).filter(|next| next.at == at)?;
+        let earlier = batch.records[..index].iter().rfind(|earlier| earlier.at != at);
+        Some(earlier.map_or_else(|| self.before.clone(), |earlier| slice(&batch.bytes, &earlier.header)))
+    }
+
     /// Publishes one record, without copying its subject and value.
-    async fn publish(&mut self, bytes: &Bytes, record: &Record) -> Result<(), Error> {
+    async fn publish(&mut self, bytes: &Bytes, record: &Record, before: Option<Bytes>) -> Result<(), Error> {
         let defect = |what| Error::new(ErrorKind::Internal, format!("a record at {} {what}", record.at));
         let To::Subject(subject) = &record.to else { return Err(defect("has no subject")) };
         let subject =
             Subject::from_utf8(slice(bytes, subject)).map_err(|_| defect("has a damaged subject"))?;
+        let value_of =
+            |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<HeaderValue>().ok());
         let position =
-            std::str::from_utf8(&bytes[bounds(&record.header)]).ok().and_then(|text| text.parse().ok());
-        let position: HeaderValue = position.ok_or_else(|| defect("has a damaged header"))?;
+            value_of(&bytes[bounds(&record.header)]).ok_or_else(|| defect("has a damaged header"))?;
         let value = record.value.as_ref().map_or_else(Bytes::new, |range| slice(bytes, range));
 
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(self.window.last()));
+        if let Some(before) = before.as_deref().and_then(value_of) {
+            headers.insert(BEFORE, before);
+        }
         headers.insert(self.position.clone(), position);
         if record.deletes
             && let Some(markers) = &self.start.markers

@@ -32,7 +32,8 @@ use self::router::Subjects;
 use self::stream::End;
 use crate::checkpoint::nats::StreamEnd;
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{OpenSink, Opened, OwnStore, SinkTail, Stored};
+use crate::format::Header;
+use crate::pipeline::{Checkpoint, OpenSink, Opened, OwnStore, SinkTail, Stored};
 
 /// A NATS sink that can be opened, again and again.
 #[derive(Debug)]
@@ -51,21 +52,21 @@ impl Nats {
         Ok(Self { name, settings, memory: Arc::default() })
     }
 
-    /// `has_checkpoint` is whether a position is known although the stream tells none.
-    async fn open_stream(&self, has_checkpoint: bool) -> Result<Opened, Error> {
+    async fn open_stream(&self, stored: Option<&Stored>) -> Result<Opened, Error> {
         let mut connection = Connection::open(&self.name, &self.settings).await?;
         let stream = stream::find_or_create(&mut connection, &self.settings).await?;
         for weakness in preset::weaknesses(stream.cached_info(), &self.settings) {
             tracing::warn!(stream = self.settings.stream, "{weakness}");
         }
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
-        let tail = self.tail(&end, has_checkpoint)?;
+        let tail = self.tail(&end, stored)?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
         let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
         let chain = Chain::start(Start {
             connection,
             stream: self.settings.stream.clone(),
             sequence: end.sequence,
+            before: before(stored, &tail).map(header),
             ack_timeout: self.settings.ack_timeout(),
             markers: self.settings.markers(),
             memory: Arc::clone(&self.memory),
@@ -74,17 +75,23 @@ impl Nats {
     }
 
     /// A stream that was emptied, or made anew while we wrote to it, tells no position; going on as at a first start would skip changes.
-    fn tail(&self, end: &End, has_checkpoint: bool) -> Result<SinkTail, Error> {
+    fn tail(&self, end: &End, stored: Option<&Stored>) -> Result<SinkTail, Error> {
         let stream = &self.settings.stream;
         match (&end.tail, self.memory.acknowledged()) {
             (SinkTail::Empty, Some(upto)) => {
                 tracing::warn!(stream, position = %upto.at, "the stream was emptied: going on where it was left");
                 Ok(SinkTail::At(upto))
             }
-            (SinkTail::Empty, None) if end.sequence > 0 && !has_checkpoint => {
+            (SinkTail::Empty, None) if end.sequence > 0 && stored.is_none() => {
                 let what = format!(
                     "the stream {stream} has held {} messages and holds none any more, so nothing tells where to go on",
                     end.sequence
+                );
+                Err(Error::new(ErrorKind::PositionLost, what))
+            }
+            (SinkTail::Unknown, _) if stored != Some(&Stored::Cleared) => {
+                let what = format!(
+                    "the stream {stream} ends in the middle of an event, and nothing tells what was before it"
                 );
                 Err(Error::new(ErrorKind::PositionLost, what))
             }
@@ -120,6 +127,20 @@ impl Nats {
     }
 }
 
+/// Where the chain goes on, if that is known here.
+fn before<'a>(stored: Option<&'a Stored>, tail: &'a SinkTail) -> Option<&'a Checkpoint> {
+    match (stored, tail) {
+        (Some(Stored::Cleared), _) => None,
+        (_, SinkTail::At(tail)) => Some(tail),
+        (stored, _) => stored?.checkpoint(),
+    }
+}
+
+/// What the header of a message says at that place.
+fn header(Checkpoint { at, term, source }: &Checkpoint) -> String {
+    Header { at: *at, term: *term, source: source.clone() }.to_string()
+}
+
 /// The largest message that both the server and the stream take.
 fn message_bytes_max(connection: &Connection, stream_limit: i32) -> usize {
     let server_limit = connection.client.max_payload();
@@ -131,7 +152,7 @@ fn message_bytes_max(connection: &Connection, stream_limit: i32) -> usize {
 
 impl OpenSink for Nats {
     fn open<'a>(&'a self, stored: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
-        self.open_stream(stored.is_some()).boxed()
+        self.open_stream(stored).boxed()
     }
 
     fn own_store(&self, _pipeline: &str) -> Result<OwnStore, Error> {

@@ -38,6 +38,7 @@ pub(super) struct Subjects {
     /// The template does not tell namespaces apart, and is not meant to.
     shared: bool,
     bytes_max: usize,
+    preset: Preset,
     watermark: Arc<Route>,
     dead_letters: Arc<Route>,
     /// Which namespace has which subject; reserved ones have none.
@@ -58,6 +59,7 @@ impl Subjects {
             shared: !template.tells_namespaces_apart(),
             template,
             bytes_max,
+            preset: settings.preset,
             watermark: Arc::new(fixed(watermark, bytes_max)),
             dead_letters: Arc::new(match settings.preset {
                 Preset::Log => fixed(dead_letters, bytes_max),
@@ -82,6 +84,7 @@ impl Subjects {
             addressing: Addressing::Subject(parts),
             bytes_max: self.bytes_max,
             tombstones: false,
+            whole_documents: self.preset == Preset::Latest,
         }))
     }
 
@@ -124,13 +127,20 @@ fn fixed(subject: String, bytes_max: usize) -> Route {
         addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]),
         bytes_max,
         tombstones: false,
+        whole_documents: false,
     }
 }
 
 /// A route whose events have a subject each, so that none replaces another.
 fn one_by_one(subject: String, bytes_max: usize) -> Route {
     let parts = vec![SubjectPart::Literal(subject + "."), SubjectPart::Position];
-    Route { name: display(&parts), addressing: Addressing::Subject(parts), bytes_max, tombstones: false }
+    Route {
+        name: display(&parts),
+        addressing: Addressing::Subject(parts),
+        bytes_max,
+        tombstones: false,
+        whole_documents: false,
+    }
 }
 
 /// The subject as people read it.

@@ -1,5 +1,6 @@
 //! The stream: found or created, checked, and its end read.
 
+use async_nats::HeaderName;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
@@ -15,6 +16,13 @@ use crate::pipeline::{Checkpoint, SinkTail};
 
 /// The value of the header [`Header::NAME`] where the operator cleared the position.
 pub(crate) const CLEARED: &str = "cleared";
+
+/// The header of a message that another one of the same event follows, as the second of a rename does. It says what [`Header::NAME`] said
+/// before the event, or [`UNKNOWN`]: a stream that ends with such a message lacks the rest of the event, so all of it comes again.
+pub(super) const BEFORE: HeaderName = HeaderName::from_static("before");
+
+/// The value of the header [`BEFORE`] where the chain does not know.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// Where a stream ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,13 +132,16 @@ pub(super) fn position(message: &StreamMessage) -> Option<Position> {
 }
 
 fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
-    let Some(header) = last.headers.get(Header::NAME) else {
+    let Some(header) = last.headers.get(BEFORE).or_else(|| last.headers.get(Header::NAME)) else {
         let (sequence, subject) = (last.sequence, &last.subject);
         let what = format!("the last message of the stream {stream} ({sequence}, {subject}) is not ours");
         return Err(errors::second_writer(ErrorKind::Refused, stream).within(what));
     };
     if header.as_str() == CLEARED {
         return Ok(SinkTail::Cleared);
+    }
+    if header.as_str() == UNKNOWN {
+        return Ok(SinkTail::Unknown);
     }
     let header: Header = header.as_str().parse().map_err(|why| {
         let what =
