@@ -53,6 +53,7 @@ impl StreamEnd {
         let message = PublishMessage::build()
             .expected_last_sequence(stream.cached_info().state.last_sequence)
             .header(Header::NAME, header)
+            .header(stream::MOVED, "yes")
             .payload(value.to_string().into());
         let subject = watermark_subject(&self.settings.prefix);
         let jetstream = connection.jetstream.clone();

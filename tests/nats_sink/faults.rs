@@ -203,27 +203,6 @@ async fn a_foreign_program_is_named_by_its_subject() {
 }
 
 #[tokio::test]
-async fn what_was_stored_behind_a_refused_record_is_taken_away_again() {
-    let server = start().await;
-    let sink = sink(settings(&server));
-    let mut opened = open(&sink).await;
-    deliver(&mut opened, batch([1], 1)).await.unwrap();
-    spy(&server).await.publish("mongo.somebody.else", "x".into()).await.unwrap().await.unwrap();
-    // The second is refused, but the others expect the numbers that they find.
-    assert_eq!(deliver(&mut opened, batch(2..=9, 1)).await, Err(ErrorKind::SinkUnavailable));
-    let stream = spy(&server).await.get_stream("MONGO").await.unwrap();
-    let state = &stream.cached_info().state;
-    assert_eq!((state.messages, state.last_sequence), (2, 9), "stored, and deleted");
-    assert!(refused(&sink).await.1.contains("mongo.somebody.else"));
-    // The way out.
-    let OwnStore::Tail(mut store) = sink.own_store("test").unwrap() else { panic!("not the tail") };
-    store.save(&Stored::Checkpoint(checkpoint(1))).await.unwrap();
-    let mut opened = open(&sink).await;
-    deliver(&mut opened, batch(2..=9, 1)).await.unwrap();
-    assert_eq!(stored(&server).await, (1..=9).collect::<Vec<_>>());
-}
-
-#[tokio::test]
 async fn what_a_second_connector_has_written_in_the_same_place_stays() {
     let server = start().await;
     let sinks = [sink(settings(&server)), sink(settings(&server))];

@@ -1,6 +1,7 @@
 //! The NATS sink and its checkpoint, against real servers.
 
 mod auth;
+mod behind;
 mod checkpoint;
 mod delivery;
 mod faults;

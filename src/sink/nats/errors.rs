@@ -90,9 +90,8 @@ pub(super) fn creating(stream: &str, error: CreateStreamError) -> Error {
     }
 }
 
-/// The last message of a stream could not be read.
-pub(super) fn reading(stream: &str, error: RawMessageError) -> Error {
-    let what = format!("can't read the last message of the stream {stream}");
+/// A message could not be read.
+pub(super) fn reading(what: String, error: RawMessageError) -> Error {
     match error.kind() {
         RawMessageErrorKind::JetStream(error) => refusal(what, error),
         _ => Error::caused(ErrorKind::SinkUnavailable, what, error),

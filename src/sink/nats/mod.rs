@@ -58,6 +58,7 @@ impl Nats {
         for weakness in preset::weaknesses(stream.cached_info(), &self.settings) {
             tracing::warn!(stream = self.settings.stream, "{weakness}");
         }
+        behind::settle(&mut connection, &stream).await?;
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let tail = self.tail(&end, stored)?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);

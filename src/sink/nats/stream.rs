@@ -24,6 +24,9 @@ pub(super) const BEFORE: HeaderName = HeaderName::from_static("before");
 /// The value of the header [`BEFORE`] where the chain does not know.
 pub(super) const UNKNOWN: &str = "unknown";
 
+/// The header of a message with which the operator says where to go on, whatever stands before it.
+pub(crate) const MOVED: HeaderName = HeaderName::from_static("moved");
+
 /// Where a stream ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct End {
@@ -117,7 +120,8 @@ pub(crate) async fn end(connection: &mut Connection, stream: &Stream, prefix: &s
     if is_missing(&last) {
         return Ok(End { sequence, tail: SinkTail::Empty });
     }
-    let last = last.map_err(|error| errors::reading(&config.name, error))?;
+    let reading = || format!("can't read the last message of the stream {}", config.name);
+    let last = last.map_err(|error| errors::reading(reading(), error))?;
     // Meanwhile stragglers of an earlier connection may have come.
     Ok(End { sequence: sequence.max(last.sequence), tail: tail(&config.name, &last)? })
 }

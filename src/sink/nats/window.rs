@@ -8,7 +8,7 @@ use crate::event::Position;
 pub(super) const RECORDS_MAX: usize = 8192;
 
 /// How many bytes may wait; a larger record passes alone.
-const BYTES_MAX: usize = 16 << 20;
+pub(super) const BYTES_MAX: usize = 16 << 20;
 
 /// The sequence numbers, sizes and positions of the records that are under way. Pure.
 #[derive(Debug)]
