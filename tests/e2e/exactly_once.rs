@@ -5,8 +5,8 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 
 use super::harness::{
-    History, Installation, PATIENCE, Random, Workload, client, exactly_once_sink, kafka, kafka_sink,
-    majority_point, mongo, read_kafka, source,
+    History, Installation, PATIENCE, Random, Workload, client, eventually, exactly_once_sink, kafka,
+    kafka_sink, majority_point, mongo, read_kafka, sent_to, source,
 };
 
 #[tokio::test]
@@ -42,6 +42,38 @@ async fn a_zombie_is_refused_and_says_why() {
     let lanes = read_kafka(kafka.bootstrap(), db).await;
     lanes.assert_complete(&history);
     assert_eq!(lanes.repeats(), 0);
+}
+
+#[tokio::test]
+async fn what_an_instance_has_begun_is_undone_when_another_one_takes_over() {
+    // GIVEN a connector that has sent events and commits them much later
+    let (mongo, kafka, db) = (mongo().await, kafka().await, "once_begun");
+    let client = client(mongo).await;
+    let start = majority_point(&client).await;
+    let config = source(mongo, db) + &exactly_once_sink(kafka.bootstrap(), db, 1);
+    let installation = Installation::new(&config);
+    let connector = installation.run().await;
+    connector.anchored().await;
+    assert_eq!(connector.terminate().await.code, Some(0));
+    let late = "transaction_interval_ms = 600000\nlibrdkafka.\"transaction.timeout.ms\" = 900000\n";
+    installation.configure(&(config.clone() + late));
+    let standing = installation.run().await;
+    Workload::new(&client, db, 5).write(50).await;
+    let topic = format!("{db}.{db}.a");
+    let has_come = async || (sent_to(kafka.bootstrap(), &topic).await > 0).then_some(());
+    eventually("some of them are sent", has_come).await;
+    // WHEN it stands still, and another one takes over
+    standing.pause();
+    installation.configure(&config);
+    let successor = installation.run().await;
+    let history = History::read(&client, start, db).await;
+    successor.done(0, history.end()).await;
+    // THEN consumers of committed records see everything once, and wait for nothing
+    let lanes = read_kafka(kafka.bootstrap(), db).await;
+    lanes.assert_complete(&history);
+    assert_eq!(lanes.repeats(), 0);
+    standing.kill().await;
+    successor.kill().await;
 }
 
 #[tokio::test]

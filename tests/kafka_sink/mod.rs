@@ -1,6 +1,7 @@
 //! The Kafka sink and its checkpoint store, against real brokers.
 
 mod deliver;
+mod fatal;
 mod faults;
 mod security;
 mod statistics;
@@ -21,7 +22,7 @@ use mongo_observer::pipeline::{
 use mongo_observer::servers::Kafka as Server;
 use mongo_observer::sink::kafka::{Kafka, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::timeout;
 
@@ -122,11 +123,36 @@ pub(crate) struct Seen {
 
 /// Everything that a topic holds, partition after partition.
 pub(crate) async fn read(servers: &str, topic: &str) -> Vec<Seen> {
-    let (servers, topic) = (servers.to_owned(), topic.to_owned());
-    tokio::task::spawn_blocking(move || read_blocking(&servers, &topic)).await.unwrap()
+    let seen = |message: &BorrowedMessage<'_>| Seen {
+        partition: message.partition(),
+        key: text(message.key()).unwrap_or_default(),
+        value: text(message.payload()),
+        at: message.headers().map(|headers| {
+            assert_eq!((headers.count(), headers.get(0).key), (1, Header::NAME));
+            text(headers.get(0).value).unwrap().parse::<Header>().unwrap().at
+        }),
+    };
+    let mut all = read_with(servers, topic, seen).await;
+    all.sort_by_key(|seen| seen.partition);
+    all
 }
 
-fn read_blocking(servers: &str, topic: &str) -> Vec<Seen> {
+/// The times of a topic's records.
+async fn times(servers: &str, topic: &str) -> Vec<u32> {
+    read(servers, topic).await.iter().map(|seen| seen.at.unwrap().t).collect()
+}
+
+/// The same in order of arrival, with what is made of each message.
+async fn read_with<T: Send + 'static>(
+    servers: &str,
+    topic: &str,
+    each: impl Fn(&BorrowedMessage<'_>) -> T + Send + 'static,
+) -> Vec<T> {
+    let (servers, topic) = (servers.to_owned(), topic.to_owned());
+    tokio::task::spawn_blocking(move || read_blocking(&servers, &topic, each)).await.unwrap()
+}
+
+fn read_blocking<T>(servers: &str, topic: &str, each: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "test")
@@ -145,20 +171,11 @@ fn read_blocking(servers: &str, topic: &str) -> Vec<Seen> {
     let mut ended = 0;
     while ended < partitions {
         match consumer.poll(PATIENCE).expect("the end of every partition") {
-            Ok(message) => seen.push(Seen {
-                partition: message.partition(),
-                key: text(message.key()).unwrap_or_default(),
-                value: text(message.payload()),
-                at: message.headers().map(|headers| {
-                    assert_eq!((headers.count(), headers.get(0).key), (1, Header::NAME));
-                    text(headers.get(0).value).unwrap().parse::<Header>().unwrap().at
-                }),
-            }),
+            Ok(message) => seen.push(each(&message)),
             Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ended += 1,
             Err(error) => panic!("{error}"),
         }
     }
-    seen.sort_by_key(|seen| seen.partition);
     seen
 }
 

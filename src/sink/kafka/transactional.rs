@@ -246,7 +246,10 @@ impl Writer {
         let kind = if kind == ErrorKind::Fenced { ErrorKind::SinkUnavailable } else { kind };
         Failure {
             kind,
-            what: format!("{what}; no other instance has taken over: the transaction took too long"),
+            what: format!(
+                "{what}; no other instance has claimed the checkpoint: the transaction took too long, or another program has its \
+                 transactional.id"
+            ),
         }
     }
 }

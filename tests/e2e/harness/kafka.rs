@@ -70,6 +70,16 @@ fn seen(message: &BorrowedMessage<'_>) -> Seen {
     Seen { part, ..seen }
 }
 
+/// How many records the first partition of a topic has, committed or not.
+pub(crate) async fn sent_to(bootstrap: &str, topic: &str) -> i64 {
+    let (mut config, topic) = (config(bootstrap), topic.to_owned());
+    let look = move || {
+        let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create().unwrap();
+        consumer.fetch_watermarks(&topic, 0, PATIENCE).map_or(0, |(_, end)| end)
+    };
+    tokio::task::spawn_blocking(look).await.unwrap()
+}
+
 /// The names of the topics that begin so.
 pub(crate) async fn topics(bootstrap: &str, prefix: &str) -> Vec<String> {
     let (config, prefix) = (config(bootstrap), prefix.to_owned());

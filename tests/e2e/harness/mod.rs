@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 pub(super) use connector::{Connector, Ended, Installation};
 pub(super) use history::{History, commit_everything, majority_point};
-pub(super) use kafka::{delete_topics, read_kafka, topics};
+pub(super) use kafka::{delete_topics, read_kafka, sent_to, topics};
 pub(super) use lanes::{Lanes, Seen, read_file, read_lines};
 pub(super) use nats::{read_nats, read_nats_with};
 pub(super) use workload::{Load, Random, Workload};
