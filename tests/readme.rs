@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use clap::Parser as _;
 use mongo_observer::cli::args::Cli;
+use mongo_observer::config::Config;
 use serde_json::Value;
 
 const README: &str = include_str!("../README.md");
@@ -44,6 +45,17 @@ fn alternatives(line: &str) -> Vec<String> {
             .map(|end| format!("{stem}{end}"))
             .into(),
         None => vec![line.to_owned()],
+    }
+}
+
+#[test]
+fn every_configuration_is_accepted() {
+    let shown = blocks("toml");
+    assert!(!shown.is_empty());
+    for text in shown {
+        let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(Some(file.path()), Vec::new(), &[]).unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use mongo_observer::config::{Config, Sink};
 use mongo_observer::error::ErrorKind;
 use mongo_observer::secret::Secret;
 use mongo_observer::sink::kafka::{Mechanism, Property, Tls};
@@ -298,4 +299,28 @@ async fn tokens_that_librdkafka_makes_itself_work_too() {
     ];
     let librdkafka = librdkafka.map(|(key, value)| (key.to_owned(), Property::new(value))).into();
     fortress.lets_in(Settings { librdkafka, ..fortress.by("TOKEN", "unsecured") }).await;
+}
+
+#[tokio::test]
+async fn what_the_readme_shows_lets_in() {
+    let fortress = fortress().await;
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let shown = readme.split("```toml\n").find(|block| block.contains("sasl_mechanism")).unwrap();
+    let mut text = shown.split("```").next().unwrap().to_owned();
+    // There is one broker.
+    let (ca, password) = (fortress.authority.ca(), fortress.file("shown", CANARY));
+    for (shown, here) in [
+        ("kafka.example:9093", fortress.server.bootstrap_of("SCRAM")),
+        ("replication_factor = 3", "replication_factor = 1"),
+        ("\"min.insync.replicas\" = 2", "\"min.insync.replicas\" = 1"),
+        ("/etc/kafka/ca.pem", ca.to_str().unwrap()),
+        ("/run/secrets/kafka-password", password.to_str().unwrap()),
+    ] {
+        assert!(text.contains(shown), "{shown}");
+        text = text.replace(shown, here);
+    }
+    let file = fortress.file("shown.toml", &text);
+    let config = Config::load(Some(&file), Vec::new(), &[]).unwrap();
+    let Some(Sink::Kafka(settings)) = config.sinks.get("events") else { panic!("{config:?}") };
+    fortress.lets_in(Settings { prefix: "shown".to_owned(), ..settings.clone() }).await;
 }
