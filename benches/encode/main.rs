@@ -57,6 +57,7 @@ fn stage() -> Stage {
 }
 
 /// What the connector does with a reply of the server.
+#[inline(never)]
 fn ours(stage: &Stage, entries: &Entries) -> usize {
     let cuts = Cutter::new(None).cut(&entries.bytes, entries.ranges.iter().cloned().map(Ok)).unwrap();
     let mut bytes = 0;
@@ -68,6 +69,7 @@ fn ours(stage: &Stage, entries: &Entries) -> usize {
 }
 
 /// The documents alone, into a buffer for each chunk as ours.
+#[inline(never)]
 fn walker(entries: &Entries) -> usize {
     let mut bytes = 0;
     for chunk in entries.documents.chunks(200) {

@@ -1,12 +1,14 @@
 //! A backlog, drained: the connector beside what it is made of, in one run, the variants in turn.
 //!
-//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3), `BENCH_ONLY` (some variants' names, by commas). Every variant is a process of its own, so
-//! that its memory can be told. On a shared machine the ratios say more than the rates.
+//! `make bench`, or `cargo bench --bench pipeline`. `BENCH_EVENTS` (500000), `BENCH_ROUNDS` (3), `BENCH_ONLY` (some variants' names, by commas;
+//! `Latency` is one). Every variant is a process of its own, so that its memory can be told. On a shared machine the ratios say more than the
+//! rates.
 #![allow(clippy::unwrap_used)]
 
 mod bare;
 mod chain;
 mod connector;
+mod latency;
 mod table;
 
 use std::process::{Command, Stdio};
@@ -85,8 +87,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Whether `BENCH_ONLY`, if there is one, names it.
-fn wanted(variant: Variant) -> bool {
-    let name = format!("{variant:?}");
+fn wanted(name: &str) -> bool {
     std::env::var("BENCH_ONLY").map_or(true, |only| only.split(',').any(|only| only.trim() == name))
 }
 
@@ -109,13 +110,16 @@ async fn bench() {
 
     let mut table = Table::default();
     for round in 1..=rounds {
-        for variant in VARIANTS.into_iter().filter(|variant| wanted(*variant)) {
+        for variant in VARIANTS.into_iter().filter(|variant| wanted(&format!("{variant:?}"))) {
             let measure = place.measure(variant, round).await;
             eprintln!("round {round}: {variant:?}: {measure}");
             table.add(variant, measure);
         }
     }
     println!("{}", table.render(events));
+    if wanted("Latency") {
+        println!("{}", latency::measure(&place, 10_000).await);
+    }
     nats.stop().await;
     kafka.stop().await;
     mongo.stop().await;
