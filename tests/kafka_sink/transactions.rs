@@ -27,7 +27,7 @@ pub(super) async fn take_over(settings: Settings) -> (Opened, u32) {
 }
 
 /// Delivers one record after the other, from that one on, until one is refused. Which one, and why.
-pub(super) async fn write_until_refused(opened: &mut Opened, from: u32) -> (u32, Error) {
+async fn write_until_refused(opened: &mut Opened, from: u32) -> (u32, Error) {
     let route = opened.router.route(ns("shop.orders")).await.unwrap();
     let all = async {
         for t in from.. {

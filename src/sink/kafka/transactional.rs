@@ -226,7 +226,12 @@ impl Writer {
     async fn explain(&mut self, what: &str, error: &KafkaError) -> Failure {
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
         let (kind, next) = verdict(code);
-        self.perhaps_fenced(Failure { kind, what: format!("Kafka did not {what}: {code}; {next}") }).await
+        let failure = Failure { kind, what: format!("Kafka did not {what}: {code}; {next}") };
+        if code == RDKafkaErrorCode::Unknown {
+            // A commit that meets a newer producer's start may be answered so.
+            return self.newer_claim().await.unwrap_or(failure);
+        }
+        self.perhaps_fenced(failure).await
     }
 
     /// Brokers refuse the producer of a transaction that took too long just as they refuse one that another instance has replaced. That
@@ -235,12 +240,8 @@ impl Writer {
         if failure.kind != ErrorKind::Fenced && !self.sink.is_beyond_repair() {
             return failure;
         }
-        let deadline = Instant::now() + CLAIM_SEEN;
-        while Instant::now() < deadline {
-            if let Err(fenced) = self.store.still_held() {
-                return fenced.into();
-            }
-            sleep(CLAIM_POLL).await;
+        if let Some(fenced) = self.newer_claim().await {
+            return fenced;
         }
         let Failure { kind, what } = failure;
         let kind = if kind == ErrorKind::Fenced { ErrorKind::SinkUnavailable } else { kind };
@@ -251,6 +252,18 @@ impl Writer {
                  transactional.id"
             ),
         }
+    }
+
+    /// What a newer claim means, if there is one soon.
+    async fn newer_claim(&mut self) -> Option<Failure> {
+        let deadline = Instant::now() + CLAIM_SEEN;
+        while Instant::now() < deadline {
+            if let Err(fenced) = self.store.still_held() {
+                return Some(fenced.into());
+            }
+            sleep(CLAIM_POLL).await;
+        }
+        None
     }
 }
 

@@ -94,7 +94,6 @@ pub(super) async fn settle(connection: &mut Connection, stream: &Stream) -> Resu
         && let Some((number, message)) = connection.answer(found.next()).await?
     {
         match message? {
-            Found::Nothing => {}
             Found::Mark => break,
             Found::Ours(size) => {
                 bytes += size;
@@ -120,7 +119,7 @@ pub(super) async fn settle(connection: &mut Connection, stream: &Stream) -> Resu
                     Error::caused(ErrorKind::Refused, what, error)
                 });
             }
-            Found::Other(_) => {}
+            Found::Nothing | Found::Other(_) => {}
         }
     }
     Ok(())
