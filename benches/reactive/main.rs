@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench reactive`, which `make bench` runs, too. `apply` is the time from the release of 50,000 single updates until the last
 //! of them is visible: translating the source's history to events, deltas on raw bytes, the map, publishing. `held` keeps a snapshot of every
-//! batch that a subscriber gets until the next one. `get` is measured while updates go on. `memory` is printed, not timed: what the process
-//! holds more with the collection than without it, by document.
+//! batch that a subscriber gets until the next one. `get` is measured while updates go on. What a document takes in memory is a test
+//! (`reactive/tests/memory.rs`), since it does not depend on the machine.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::hint::black_box;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bson::{Document, doc, oid::ObjectId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mongo_observer::query::Filter;
 use mongo_observer::reactive::{MemorySource, ReactiveCollection};
-use mongodb::bson::{Document, doc, oid::ObjectId};
 use tokio::runtime::Runtime;
 
 const DOCUMENTS: u32 = 100_000;
@@ -57,9 +57,10 @@ async fn updates(source: &MemorySource, orders: &Orders, round: u32) -> Duration
     began.elapsed()
 }
 
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+async fn started(source: &MemorySource) -> Orders {
+    let orders = Orders::of_memory(source).start().await.unwrap();
+    orders.ready().await.unwrap();
+    orders
 }
 
 fn apply(c: &mut Criterion, runtime: &Runtime, source: &MemorySource, orders: &Orders, is_held: bool) {
@@ -131,15 +132,7 @@ fn reactive(c: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let source = source();
-    let before = resident();
-    let orders = runtime.block_on(async {
-        let orders = Orders::of_memory(&source).start().await.unwrap();
-        orders.ready().await.unwrap();
-        orders
-    });
-    let bytes = order(1).to_vec().unwrap().len() as u64;
-    let each = resident().saturating_sub(before) / u64::from(DOCUMENTS);
-    println!("memory: {each} bytes a document of {bytes} bytes");
+    let orders = runtime.block_on(started(&source));
     apply(c, &runtime, &source, &orders, false);
     apply(c, &runtime, &source, &orders, true);
     reads(c, &runtime, &source, &orders);

@@ -57,6 +57,12 @@ impl<'a> RawDoc<'a> {
         Ok(Self(bytes))
     }
 
+    /// The same bytes as those of a view that was made by [`RawDoc::new`]: looks at none of them.
+    #[cfg(feature = "reactive")]
+    pub(crate) const fn known(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// The document at the start of `bytes`, which may go on behind it.
     pub fn first_in(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let length = usize::try_from(read_i32(bytes, 0)?).unwrap_or(0);

@@ -12,6 +12,7 @@ use super::document::Doc;
 use super::feed::Feed;
 use super::feed::memory::MemorySource;
 use super::index::Index;
+use super::key::key_of_bson;
 use super::publish::Published;
 use super::replica::Replica;
 use super::scope::Scope;
@@ -81,7 +82,7 @@ impl<T> ReactiveCollection<T> {
 
     /// The document with that `_id`, as it is now.
     pub fn get(&self, id: impl Into<Bson>) -> Option<Doc<T>> {
-        self.snapshot().get(id)
+        self.published.get(&key_of_bson(&id.into())?)
     }
 
     /// The collection as it is now, at one point of its source's history.

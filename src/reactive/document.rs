@@ -1,6 +1,7 @@
 //! One document: its bytes, and the typed view of them.
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -33,14 +34,19 @@ pub struct DecodeError {
 
 impl<T> Doc<T> {
     /// Documents that turn out not to be of the type are counted in `failures`, each once.
-    pub(super) fn new(raw: &[u8], whole: Option<&[u8]>, failures: &Arc<AtomicU64>) -> Self {
-        let (raw, whole) = (raw.into(), whole.map(Into::into));
+    pub(super) fn new(raw: RawDoc<'_>, whole: Option<RawDoc<'_>>, failures: &Arc<AtomicU64>) -> Self {
+        let (raw, whole) = (raw.as_bytes().into(), whole.map(|whole| whole.as_bytes().into()));
         Self(Arc::new(Inner { raw, whole, typed: OnceLock::new(), failures: Arc::clone(failures) }))
     }
 
     /// The document as the server has it; of a projected collection the part that it shows.
     pub fn raw(&self) -> RawDoc<'_> {
-        RawDoc::new(&self.0.raw).unwrap_or(RawDoc::EMPTY)
+        RawDoc::known(&self.0.raw)
+    }
+
+    /// Has its first bytes come from memory.
+    pub(super) fn touch(&self) {
+        black_box(self.0.raw.first().copied());
     }
 
     /// The `_id`.
@@ -49,7 +55,7 @@ impl<T> Doc<T> {
     }
 
     pub(super) fn whole(&self) -> RawDoc<'_> {
-        self.0.whole.as_ref().map_or_else(|| self.raw(), |whole| RawDoc::new(whole).unwrap_or(RawDoc::EMPTY))
+        RawDoc::known(self.0.whole.as_ref().unwrap_or(&self.0.raw))
     }
 
     /// Whether both are the same version, or have the same bytes.

@@ -135,11 +135,10 @@ fn elements(array: RawDoc<'_>, rest: &[Box<[u8]>], keys: &mut Vec<Vec<u8>>) -> R
 mod tests {
     use super::*;
     use bson::{Document, doc};
-    use std::sync::atomic::AtomicU64;
 
     fn values(path: &str, document: &Document) -> usize {
         let index = Index::<Document>::by_path("i", path).unwrap();
-        let doc = Doc::new(&document.to_vec().unwrap(), None, &Arc::new(AtomicU64::new(0)));
+        let doc = Doc::new(RawDoc::new(&document.to_vec().unwrap()).unwrap(), None, &Arc::default());
         let key = key_of_bson(document.get("_id").unwrap()).unwrap();
         index.entries(&key, &doc).len()
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use bson::Bson;
 
-use crate::bson::{DocWriter, Kind, Malformed, RawDoc, RawValue, append_key};
+use crate::bson::{Kind, Malformed, RawDoc, RawValue, append_key};
 
 /// How many bytes need no allocation: an ObjectId, a number, a UUID, a short string.
 const INLINE: usize = 22;
@@ -78,21 +78,17 @@ impl std::hash::Hash for Key {
 
 /// The canonical bytes of a value of the driver's; none if it can't be written as BSON.
 pub(super) fn key_of_bson(value: &Bson) -> Option<Key> {
-    let mut document = Vec::with_capacity(32);
+    let of = |kind, bytes: &[u8]| Key::of(RawValue { kind, bytes }, &mut Vec::with_capacity(INLINE)).ok();
     match value {
-        Bson::ObjectId(id) => single(&mut document, Kind::ObjectId, &id.bytes()),
-        Bson::Int32(number) => single(&mut document, Kind::Int32, &number.to_le_bytes()),
-        Bson::Int64(number) => single(&mut document, Kind::Int64, &number.to_le_bytes()),
-        other => document = bson::Document::from_iter([(String::new(), other.clone())]).to_vec().ok()?,
+        Bson::ObjectId(id) => of(Kind::ObjectId, &id.bytes()),
+        Bson::Int32(number) => of(Kind::Int32, &number.to_le_bytes()),
+        Bson::Int64(number) => of(Kind::Int64, &number.to_le_bytes()),
+        other => {
+            let document = bson::Document::from_iter([(String::new(), other.clone())]).to_vec().ok()?;
+            let value = RawDoc::new(&document).ok()?.iter().next()?.ok()?.value;
+            of(value.kind, value.bytes)
+        }
     }
-    let value = RawDoc::new(&document).ok()?.iter().next()?.ok()?.value;
-    Key::of(value, &mut Vec::with_capacity(32)).ok()
-}
-
-fn single(out: &mut Vec<u8>, kind: Kind, bytes: &[u8]) {
-    let mut document = DocWriter::new(out);
-    document.append_bytes(b"", kind, bytes);
-    document.finish();
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, watch};
 
 use super::change::Batch;
+use super::document::Doc;
+use super::key::Key;
 use super::snapshot::Snapshot;
 use super::status::{State as Doing, Status};
 use super::store::State;
@@ -49,6 +51,11 @@ impl<T> Published<T> {
 
     pub(super) fn snapshot(&self) -> Snapshot<T> {
         Snapshot::new(self.state.load_full())
+    }
+
+    /// One document, without taking the snapshot that holds it.
+    pub(super) fn get(&self, key: &Key) -> Option<Doc<T>> {
+        self.state.load().get(key).cloned()
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Message<T>> {

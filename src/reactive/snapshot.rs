@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Position;
 use crate::query::{Filter, MatchError};
 
+/// A scan looks at the beginnings of so many documents before it matches the first of them. Where they lie is not foreseeable, so the
+/// processor waits for the memory of each; beginnings that don't depend on each other are waited for together.
+const AHEAD: usize = 32;
+
 /// The collection as it was at one point of the source's history: between transactions, never within one. It never changes, and may be held
 /// as long as one likes; what it shares with later ones is kept once.
 pub struct Snapshot<T>(Arc<State<T>>);
@@ -71,13 +75,19 @@ impl<T> Snapshot<T> {
 
     /// The documents that match, in the order of their `_id`s. Fails where the server would fail.
     pub fn find(&self, filter: &Filter) -> Result<Vec<Doc<T>>, MatchError> {
-        let mut found = Vec::new();
-        for doc in self.iter() {
-            if filter.matches(doc.raw())? {
-                found.push(doc.clone());
+        let (mut docs, mut found) = (self.iter(), Vec::new());
+        let mut ahead = Vec::with_capacity(AHEAD);
+        loop {
+            ahead.extend(docs.by_ref().take(AHEAD).inspect(|doc| doc.touch()));
+            if ahead.is_empty() {
+                return Ok(found);
+            }
+            for doc in ahead.drain(..) {
+                if filter.matches(doc.raw())? {
+                    found.push(doc.clone());
+                }
             }
         }
-        Ok(found)
     }
 
     /// The documents by one of the collection's indexes.

@@ -341,11 +341,11 @@ impl<T: DeserializeOwned> Replica<T> {
     fn doc(&mut self, image: RawDoc<'_>) -> Result<Doc<T>, Trouble> {
         let failures = &self.counts.decode_errors;
         let Some(projection) = &self.scope.projection else {
-            return Ok(Doc::new(image.as_bytes(), None, failures));
+            return Ok(Doc::new(image, None, failures));
         };
         self.scratch.shown.clear();
         projection.apply(image, &mut self.scratch.shown)?;
-        Ok(Doc::new(&self.scratch.shown, Some(image.as_bytes()), failures))
+        Ok(Doc::new(RawDoc::new(&self.scratch.shown)?, Some(image), failures))
     }
 }
 

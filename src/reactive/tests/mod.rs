@@ -1,5 +1,6 @@
 //! Collections over a source in memory.
 
+mod memory;
 mod random;
 
 use std::collections::BTreeMap;
