@@ -4,11 +4,12 @@ use std::fmt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use mongodb::bson::{RawDocument, doc};
-use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
+use mongodb::Collection;
+use mongodb::bson::{Document, RawDocument, doc};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::{Place, connector, newest};
@@ -40,18 +41,20 @@ pub(crate) async fn measure(place: &Place, writes: usize) -> Latency {
     let mut bare = spawn_bare(place, &start);
     let connector = connector::start(place, &start, &settings(place)).await;
     let consumer = std::thread::spawn(move || consume(&kafka, count));
-    let concern = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
-    let options = CollectionOptions::builder().write_concern(concern).build();
-    let documents = client.database("bench").collection_with_options("latency", options);
+    let documents = client.database("bench").collection("latency");
     let mut turn = tokio::time::interval(Duration::from_secs(1) / u32::try_from(A_SECOND).unwrap());
     turn.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut written = JoinSet::new();
     for number in 0..count {
         turn.tick().await;
         let document = doc! {
             "_id": i64::try_from(number).unwrap(), "text": format!("{number:016x}").repeat(58), "sent": micros(),
         };
-        documents.insert_one(document).await.unwrap();
+        let documents: Collection<Document> = documents.clone();
+        // Several at a time: each waits for its journal, and the next one is due.
+        written.spawn(async move { documents.insert_one(document).await.unwrap() });
     }
+    written.join_all().await;
     let latency = tokio::task::spawn_blocking(|| consumer.join().unwrap()).await.unwrap();
     connector.stop().await;
     bare.kill().unwrap();
