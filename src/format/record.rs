@@ -77,6 +77,8 @@ pub struct Record {
     pub at: Position,
     /// Whether it says that the document of its key is gone.
     pub deletes: bool,
+    /// Whether it is a namespace's manifest, which a sink leaves out where it says what the last one has said.
+    pub is_manifest: bool,
 }
 
 /// The records of a batch and the buffer that they lie in.
@@ -132,6 +134,7 @@ impl RecordWriter {
         RecordInProgress {
             spread: event.change.is_document(),
             deletes: matches!(event.change, Change::Delete { .. }),
+            is_manifest: false,
             route,
             at: event.at,
             start,
@@ -202,6 +205,7 @@ pub struct RecordInProgress<'w> {
     route: &'w Arc<Route>,
     at: Position,
     deletes: bool,
+    is_manifest: bool,
     start: usize,
     header: Range<u32>,
     to: To,
@@ -231,6 +235,12 @@ impl RecordInProgress<'_> {
         self
     }
 
+    /// Says that it is a manifest.
+    pub(super) fn as_manifest(mut self) -> Self {
+        self.is_manifest = true;
+        self.spread_by_key()
+    }
+
     /// Adds the record to the batch.
     pub fn finish(mut self) {
         if let (Addressing::Partitions(count), true) = (&self.route.addressing, self.spread) {
@@ -245,6 +255,7 @@ impl RecordInProgress<'_> {
             value: self.value.clone(),
             at: self.at,
             deletes: self.deletes,
+            is_manifest: self.is_manifest,
         });
         self.done = true;
     }

@@ -42,7 +42,7 @@ impl Stage {
         // Where another collection has taken the name, that is new again.
         announced.0.retain(|(known, _)| *known != ns);
         announced.0.push((ns, collection_id));
-        if let Some(ManifestPlace { route: place, compacted }) = self.router.manifest(route).await? {
+        if let Some(ManifestPlace { route: place, compacted }) = self.router.manifest(ns, route).await? {
             Manifest { ns, collection_id, place: route, compacted, traits }.write(event, &place, out);
         }
         Ok(())

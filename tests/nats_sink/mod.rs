@@ -89,6 +89,7 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
             value: Some(value),
             at: end,
             deletes: false,
+            is_manifest: false,
         });
     }
     let end = Mark::Tail { at: end, term: Some(1) };

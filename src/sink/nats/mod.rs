@@ -9,6 +9,7 @@ mod behind;
 mod chain;
 pub(crate) mod connection;
 mod errors;
+mod manifests;
 mod memory;
 mod preset;
 mod router;
@@ -27,6 +28,7 @@ use futures::future::BoxFuture;
 
 use self::chain::{Chain, Start};
 use self::connection::Connection;
+use self::manifests::Manifests;
 use self::memory::Memory;
 use self::router::Subjects;
 use self::stream::End;
@@ -61,7 +63,10 @@ impl Nats {
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let tail = self.tail(&end, stored)?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
-        let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
+        let reader = Arc::new(stream);
+        let manifests = Arc::new(Manifests::new(&reader, end.sequence));
+        let told = self.settings.manifest.then(|| Arc::clone(&manifests));
+        let router = Arc::new(Subjects::new(&self.settings, message_bytes_max, told)?);
         let chain = Chain::start(Start {
             connection,
             stream: self.settings.stream.clone(),
@@ -70,6 +75,8 @@ impl Nats {
             ack_timeout: self.settings.ack_timeout(),
             markers: self.settings.markers(),
             memory: Arc::clone(&self.memory),
+            manifests,
+            reader,
         });
         Ok(Opened { sink: Box::new(chain.await?), router, tail })
     }
