@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! {"op":"namespace","ns":{"db":"shop","coll":"orders"},"collectionId":"…","place":"mongo.shop.orders","format":"json",
-//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"source":"…"}
+//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"collation":{"locale":"simple"},"source":"…"}
 //! ```
 //!
 //! One record for each namespace, the same in every format, with the key `{"db":…,"coll":…}`. Its header tells the position from which on it
-//! holds. `compacted` is left out where it can't be seen. What the oplog does not tell is not there: a collation, a shard key.
+//! holds. `compacted` and `collation`, the rules by which texts are equal and sorted where a query names none, are left out where they can't
+//! be seen. A shard key is not there: a replica set has none, and a shard does not know it, the cluster's config servers do.
 
 use std::sync::Arc;
 
 use super::{Format, RecordWriter, Route};
-use crate::bson::extjson::{write_string, write_uuid};
+use crate::bson::RawDoc;
+use crate::bson::extjson::{Mode, write_doc, write_string, write_uuid};
 use crate::event::{AfterImages, BeforeImages, Change, ChangeEvent, ImageSettings, Images, Namespace};
 
 /// What is to be known of a namespace.
@@ -25,6 +27,8 @@ pub struct Manifest<'a> {
     pub place: &'a Route,
     /// Whether only the last event of each document is sure to stay there.
     pub compacted: Option<bool>,
+    /// The collection's collation, as the server writes it, in BSON; none where it is not known.
+    pub collation: Option<&'a [u8]>,
     /// What its events are like.
     pub traits: EventTraits,
 }
@@ -103,6 +107,14 @@ impl Manifest<'_> {
             truth(out, "compacted", compacted);
         }
         truth(out, "tombstones", self.place.tombstones);
+        if let Some(collation) = self.collation.and_then(|bytes| RawDoc::new(bytes).ok()) {
+            let start = out.len();
+            member(out, "collation");
+            // Better none than a part of one.
+            if write_doc(out, collation, Mode::Relaxed).is_err() {
+                out.truncate(start);
+            }
+        }
         text(out, "source", source);
         out.push(b'}');
     }

@@ -151,6 +151,8 @@ pub enum SinkTail {
     Empty,
     /// Its position, and the replica set that it came from.
     At(Checkpoint),
+    /// It is a part of the event at that position, the rest is missing, and what was before is not known.
+    Within(Checkpoint),
     /// The operator cleared it: what stands before is not to be resumed.
     Cleared,
 }

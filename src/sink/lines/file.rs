@@ -180,7 +180,7 @@ impl CheckpointStore for FileTail {
             Ok(match tokio::task::spawn_blocking(move || tail(&settings)).await.map_err(broken)?? {
                 SinkTail::At(checkpoint) => Some(Stored::Checkpoint(checkpoint)),
                 SinkTail::Cleared => Some(Stored::Cleared),
-                SinkTail::Empty | SinkTail::Unknown => None,
+                SinkTail::Empty | SinkTail::Unknown | SinkTail::Within(_) => None,
             })
         })
     }

@@ -96,12 +96,6 @@ impl Nats {
                 );
                 Err(Error::new(ErrorKind::PositionLost, what))
             }
-            (SinkTail::Unknown, _) if stored != Some(&Stored::Cleared) => {
-                let what = format!(
-                    "the stream {stream} ends in the middle of an event, and nothing tells what was before it"
-                );
-                Err(Error::new(ErrorKind::PositionLost, what))
-            }
             (tail, _) => Ok(tail.clone()),
         }
     }
@@ -123,6 +117,7 @@ impl Nats {
         let tail = match end.tail {
             SinkTail::At(checkpoint) => format!("the last at {}", checkpoint.at),
             SinkTail::Cleared => "the position was cleared".to_owned(),
+            SinkTail::Within(part) => format!("the last a part of the event at {}", part.at),
             SinkTail::Empty | SinkTail::Unknown => "no position".to_owned(),
         };
         let mut line = format!("{server}: the stream {name} ({kind}) holds {messages} messages, {tail}");
