@@ -50,7 +50,7 @@ impl Manifest<'_> {
     pub fn write(&self, event: &ChangeEvent<'_>, route: &Arc<Route>, out: &mut RecordWriter) {
         let place =
             ChangeEvent { ns: self.ns, change: Change::Watermark, images: Images::default(), ..*event };
-        let mut record = out.begin(&place, route).as_manifest();
+        let mut record = out.begin(&place, route).manifest();
         let appended = record
             .key(|out| {
                 namespace(out, self.ns);

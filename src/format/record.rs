@@ -133,8 +133,7 @@ impl RecordWriter {
         let key = self.out.bytes.len();
         RecordInProgress {
             spread: event.change.is_document(),
-            deletes: matches!(event.change, Change::Delete { .. }),
-            is_manifest: false,
+            says: if matches!(event.change, Change::Delete { .. }) { Says::Gone } else { Says::Event },
             route,
             at: event.at,
             start,
@@ -204,8 +203,7 @@ pub struct RecordInProgress<'w> {
     writer: &'w mut RecordWriter,
     route: &'w Arc<Route>,
     at: Position,
-    deletes: bool,
-    is_manifest: bool,
+    says: Says,
     start: usize,
     header: Range<u32>,
     to: To,
@@ -214,6 +212,15 @@ pub struct RecordInProgress<'w> {
     /// Whether the key picks the partition.
     spread: bool,
     done: bool,
+}
+
+/// What a record says, where a sink must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Event,
+    /// The document is gone.
+    Gone,
+    Manifest,
 }
 
 impl RecordInProgress<'_> {
@@ -236,8 +243,8 @@ impl RecordInProgress<'_> {
     }
 
     /// Says that it is a manifest.
-    pub(super) fn as_manifest(mut self) -> Self {
-        self.is_manifest = true;
+    pub(super) fn manifest(mut self) -> Self {
+        self.says = Says::Manifest;
         self.spread_by_key()
     }
 
@@ -254,8 +261,8 @@ impl RecordInProgress<'_> {
             key: self.key.clone(),
             value: self.value.clone(),
             at: self.at,
-            deletes: self.deletes,
-            is_manifest: self.is_manifest,
+            deletes: self.says == Says::Gone,
+            is_manifest: self.says == Says::Manifest,
         });
         self.done = true;
     }

@@ -13,7 +13,7 @@ use mongodb::bson::{Bson, Document, doc, rawdoc};
 use mongodb::error::{Error as DriverError, ErrorKind as DriverKind};
 
 use super::client::{self, Deployment};
-use crate::bson::RawDoc;
+use crate::bson::{RawDoc, RawValue};
 use crate::event::Namespace;
 
 /// How long an answer is waited for: to know is good, to go on is better.
@@ -38,7 +38,7 @@ impl Collations {
 
     /// The collation of a collection that is being created with these options: a document, as the server writes it.
     pub fn created(&self, id: [u8; 16], options: RawDoc<'_>) -> Bytes {
-        let own = options.get("collation").and_then(|value| value.as_doc());
+        let own = options.get("collation").and_then(RawValue::as_doc);
         let collation = own.map_or_else(simple, |own| Bytes::copy_from_slice(own.as_bytes()));
         self.remember(id, Some(collation.clone()));
         collation
@@ -85,7 +85,9 @@ impl Collations {
         match error.kind.as_ref() {
             DriverKind::Command(command) if command.code == UNAUTHORIZED => {
                 if self.may_ask.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the user may not list collections: manifests don't tell which collations they have");
+                    tracing::info!(
+                        "the user may not list collections: manifests don't tell which collations they have"
+                    );
                 }
             }
             _ => tracing::warn!(%error, "manifests don't tell the collation of a collection"),

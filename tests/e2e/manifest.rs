@@ -72,7 +72,8 @@ async fn a_namespace_is_introduced_before_its_first_event_and_when_another_colle
             let expected = json!({
                 "op": "namespace", "ns": { "db": db, "coll": coll }, "collectionId": manifest["collectionId"],
                 "place": place, "format": "json", "images": { "before": "none", "after": "none" },
-                "compacted": false, "tombstones": true, "source": manifest["source"]
+                "compacted": false, "tombstones": true, "collation": { "locale": "simple" },
+                "source": manifest["source"]
             });
             assert_eq!(*manifest, expected);
         }
@@ -88,6 +89,46 @@ async fn a_namespace_is_introduced_before_its_first_event_and_when_another_colle
     let after = manifests(kafka.bootstrap(), db).await;
     assert_eq!((after["d"].len(), after["e"].len(), after["a"].len()), (2, 1, 2));
     assert_eq!(after["d"][0].0, after["d"][1].0);
+}
+
+#[tokio::test]
+async fn a_manifest_tells_the_collation_that_the_collection_was_created_with() {
+    let (mongo, nats, db) = (mongo().await, nats().await, "manifest_collation");
+    let client = client(mongo).await;
+    let database = client.database(db);
+    let create = async |coll: &str, locale: &str| {
+        let collation = doc! { "locale": locale, "strength": 2 };
+        database.run_command(doc! { "create": coll, "collation": collation }).await.unwrap();
+    };
+    // GIVEN collections that were there before, and one that comes, is renamed and goes again
+    create("old", "fr").await;
+    insert(&client, db, "plain", 1).await;
+    let start = majority_point(&client).await;
+    let installation = Installation::new(&(source(mongo, db) + &nats_sink(nats, db)));
+    let connector = installation.run().await;
+    connector.anchored().await;
+    for coll in ["old", "plain"] {
+        database.collection::<Document>(coll).insert_one(doc! { "_id": "first" }).await.unwrap();
+    }
+    create("new", "de").await;
+    let rename = doc! { "renameCollection": format!("{db}.new"), "to": format!("{db}.renamed") };
+    client.database("admin").run_command(rename).await.unwrap();
+    database.collection::<Document>("renamed").drop().await.unwrap();
+    connector.done(0, History::read(&client, start, db).await.end()).await;
+    // THEN the server, or the oplog, has told it
+    let all = messages(nats, db, None).await;
+    let told: Vec<_> = all.iter().filter(|message| message.is_manifest()).collect();
+    let collation = |at: usize| {
+        let collation = &told[at].value["collation"];
+        (told[at].value["ns"]["coll"].as_str().unwrap(), &collation["locale"], &collation["strength"])
+    };
+    let (strength, simple) = (json!(2), json!("simple"));
+    assert_eq!(collation(0), ("old", &json!("fr"), &strength));
+    assert_eq!(collation(1), ("plain", &simple, &Value::Null));
+    assert_eq!(collation(2), ("new", &json!("de"), &strength));
+    assert_eq!(collation(3), ("renamed", &json!("de"), &strength));
+    assert_eq!(told[0].value["collation"]["caseLevel"], false, "whole, as the server has it");
+    assert_eq!(told.len(), 4);
 }
 
 #[tokio::test]
@@ -192,7 +233,8 @@ async fn on_nats_a_manifest_stands_in_the_stream_and_is_not_repeated_after_a_res
         json!({
             "op": "namespace", "ns": { "db": db, "coll": "a" }, "collectionId": told[0].value["collectionId"],
             "place": format!("{db}.{db}.a"), "format": "json", "images": { "before": "none", "after": "none" },
-            "compacted": false, "tombstones": false, "source": told[0].value["source"]
+            "compacted": false, "tombstones": false, "collation": { "locale": "simple" },
+            "source": told[0].value["source"]
         })
     );
     read_nats(nats.url(), db).await.assert_complete(&history);
@@ -238,7 +280,7 @@ async fn on_nats_nothing_is_lost_or_repeated_beside_manifests_whatever_is_killed
     // WHEN collections come in numbers, each with an event, while the connector or the server is killed
     for round in 0..8_u64 {
         let writer = client.clone();
-        let writes = tokio::spawn(async move {
+        let load = tokio::spawn(async move {
             for number in 0..40 {
                 insert(&writer, db, &format!("c{round}_{number}"), 1).await;
             }
@@ -251,7 +293,7 @@ async fn on_nats_nothing_is_lost_or_repeated_beside_manifests_whatever_is_killed
             nats.kill(0).await;
             nats.restart(0).await.unwrap();
         }
-        writes.await.unwrap();
+        load.await.unwrap();
     }
     let history = History::read(&client, start, db).await;
     connector.done(0, history.end()).await;

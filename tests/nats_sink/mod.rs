@@ -4,6 +4,7 @@ mod auth;
 mod checkpoint;
 mod delivery;
 mod faults;
+mod manifests;
 mod opening;
 mod presets;
 

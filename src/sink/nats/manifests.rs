@@ -50,7 +50,8 @@ impl Manifests {
             Err(error) => return Err(errors::reading(&stream.cached_info().config.name, error)),
         };
         let mut told = self.told();
-        let last = last.map_or_else(Last::default, |message| told.found(message, &stream.cached_info().state));
+        let last =
+            last.map_or_else(Last::default, |message| Last::found(&message, &stream.cached_info().state));
         // Who was faster may have told something since.
         told.last.entry(subject.to_owned()).or_insert(last);
         Ok(())
@@ -121,6 +122,20 @@ impl Default for Last {
     }
 }
 
+impl Last {
+    /// A message that the stream holds. How much is behind it can only be guessed.
+    fn found(message: &StreamMessage, state: &State) -> Self {
+        let behind = state.last_sequence.saturating_sub(message.sequence);
+        let all = state.last_sequence.saturating_sub(state.first_sequence).saturating_add(1);
+        let before = |held: u64| {
+            let behind = u128::from(held) * u128::from(behind) / u128::from(all);
+            held.saturating_sub(u64::try_from(behind).unwrap_or(u64::MAX))
+        };
+        let passed = Passed([state.bytes, state.messages].map(before));
+        Self { value: Box::from(&*message.payload), at: message.time.into(), passed }
+    }
+}
+
 impl Told {
     fn new(config: &Config, state: &State) -> Self {
         let limit = |limit: i64| {
@@ -132,18 +147,6 @@ impl Told {
             passed: Passed([state.bytes, state.messages]),
             last: HashMap::new(),
         }
-    }
-
-    /// A message that the stream holds. How much is behind it can only be guessed.
-    fn found(&self, message: StreamMessage, state: &State) -> Last {
-        let behind = state.last_sequence.saturating_sub(message.sequence);
-        let all = state.last_sequence.saturating_sub(state.first_sequence).saturating_add(1);
-        let before = |held: u64| {
-            let behind = u128::from(held) * u128::from(behind) / u128::from(all);
-            held.saturating_sub(u64::try_from(behind).unwrap_or(u64::MAX))
-        };
-        let passed = Passed([state.bytes, state.messages].map(before));
-        Last { value: Box::from(&*message.payload), at: message.time.into(), passed }
     }
 
     fn is_news(&mut self, subject: &str, value: &[u8], now: SystemTime) -> bool {
@@ -161,6 +164,76 @@ impl Told {
         let age = now.duration_since(last.at).unwrap_or_default();
         let passed = self.passed.0.iter().zip(last.passed.0).zip(self.passed_max);
         self.age_max.is_some_and(|max| age > max / 2)
-            || passed.into_iter().any(|((now, then), max)| max.is_some_and(|max| now.saturating_sub(then) > max / 2))
+            || passed
+                .into_iter()
+                .any(|((now, then), max)| max.is_some_and(|max| now.saturating_sub(then) > max / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn state() -> State {
+        let time = "2026-11-24T00:00:00Z";
+        serde_json::from_value(json!({
+            "messages": 100, "bytes": 10_000, "first_seq": 1, "first_ts": time, "last_seq": 100, "last_ts": time,
+            "consumer_count": 0
+        }))
+        .unwrap()
+    }
+
+    fn message(sequence: u64, time: SystemTime) -> StreamMessage {
+        StreamMessage {
+            subject: "m._namespaces.a.b".into(),
+            sequence,
+            headers: async_nats::HeaderMap::new(),
+            payload: "v".into(),
+            time: time.into(),
+        }
+    }
+
+    /// Whether what the stream holds under that number, from so long ago, is to be told once more when so much has passed since.
+    fn fades(config: &Config, sequence: u64, age: u64, passed: (usize, usize)) -> bool {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let mut told = Told::new(config, &state());
+        let last = Last::found(&message(sequence, now - Duration::from_secs(age)), &state());
+        told.last.insert("s".to_owned(), last);
+        told.passed.add(passed.0, passed.1);
+        let is_news = told.is_news("s", b"v", now);
+        assert!(!told.is_news("s", b"v", now), "it was told just now");
+        assert!(told.is_news("s", b"w", now));
+        is_news
+    }
+
+    #[test]
+    fn a_stream_that_forgets_gets_its_manifests_again_in_time() {
+        let keeps_all = Config::default();
+        assert!(!fades(&keeps_all, 1, 900_000, (1 << 40, 1 << 30)));
+        let by_age = Config { max_age: Duration::from_secs(100), ..Config::default() };
+        assert!(!fades(&by_age, 1, 50, (1 << 40, 0)));
+        assert!(fades(&by_age, 1, 51, (0, 0)));
+        let by_bytes = Config { max_bytes: 10_000, ..Config::default() };
+        // A tenth of what there is stands behind it.
+        assert!(!fades(&by_bytes, 90, 900_000, (4_000, 0)));
+        assert!(fades(&by_bytes, 90, 0, (4_001, 0)));
+        assert!(fades(&by_bytes, 49, 0, (0, 0)));
+        let by_number = Config { max_messages: 100, ..Config::default() };
+        assert!(!fades(&by_number, 60, 0, (0, 10)));
+        assert!(fades(&by_number, 60, 0, (0, 11)));
+        let refuses = Config { discard: DiscardPolicy::New, ..by_number };
+        assert!(!fades(&refuses, 1, 0, (0, 1 << 30)), "it forgets nothing");
+    }
+
+    #[test]
+    fn what_was_never_told_is_news() {
+        let mut told = Told::new(&Config::default(), &state());
+        told.last.insert("s".to_owned(), Last::default());
+        let now = SystemTime::now();
+        assert!(told.is_news("s", b"v", now));
+        assert!(told.is_news("t", b"v", now));
+        assert!(!told.is_news("t", b"v", now));
     }
 }

@@ -1,10 +1,10 @@
 //! The stream: found or created, checked, and its end read.
 
-use async_nats::HeaderName;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Info, RawMessageError, RawMessageErrorKind, Stream};
+use async_nats::{HeaderName, HeaderValue};
 
 use super::connection::Connection;
 use super::settings::Settings;
@@ -151,7 +151,7 @@ fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
             Err(Error::new(ErrorKind::CheckpointUnreadable, what))
         }
     };
-    match last.headers.get(BEFORE).map(|before| before.as_str()) {
+    match last.headers.get(BEFORE).map(HeaderValue::as_str) {
         None => place(own.as_str()).map(SinkTail::At),
         Some(UNKNOWN) => place(own.as_str()).map(SinkTail::Within),
         Some(before) => place(before).map(SinkTail::At),
