@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"op":"namespace","ns":{"db":"shop","coll":"orders"},"collectionId":"…","place":"mongo.shop.orders","format":"json",
-//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"collation":{"locale":"simple"},"source":"…"}
+//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"source":"…","collation":{"locale":"simple"}}
 //! ```
 //!
 //! One record for each namespace, the same in every format, with the key `{"db":…,"coll":…}`. Its header tells the position from which on it
@@ -45,6 +45,12 @@ pub struct EventTraits {
 impl Manifest<'_> {
     /// The `op` of a manifest's record.
     pub const OP: &'static str = "namespace";
+
+    /// Whether a manifest of a namespace tells all that another one of it does: the same, or a collation, too, which is not always known and
+    /// never changes.
+    pub fn tells_all_of(value: &[u8], other: &[u8]) -> bool {
+        other.strip_suffix(b"}").is_some_and(|members| value.starts_with(members))
+    }
 
     /// Appends its record, which stands before `event`.
     pub fn write(&self, event: &ChangeEvent<'_>, route: &Arc<Route>, out: &mut RecordWriter) {
@@ -107,15 +113,15 @@ impl Manifest<'_> {
             truth(out, "compacted", compacted);
         }
         truth(out, "tombstones", self.place.tombstones);
+        text(out, "source", source);
         if let Some(collation) = self.collation.and_then(|bytes| RawDoc::new(bytes).ok()) {
             let start = out.len();
             member(out, "collation");
-            // Better none than a part of one.
+            // Comes last, for `tells_all_of`. Better none than a part of one.
             if write_doc(out, collation, Mode::Relaxed).is_err() {
                 out.truncate(start);
             }
         }
-        text(out, "source", source);
         out.push(b'}');
     }
 }
@@ -126,4 +132,27 @@ fn namespace(out: &mut Vec<u8>, ns: Namespace<'_>) {
     out.extend_from_slice(b",\"coll\":");
     write_string(out, ns.coll.as_bytes());
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Manifest;
+
+    #[test]
+    fn a_collation_is_more_and_all_else_is_other() {
+        let [bare, french] =
+            [r#"{"id":1,"source":"rs"}"#, r#"{"id":1,"source":"rs","collation":{"locale":"fr"}}"#];
+        for (value, other, tells) in [
+            (bare, bare, true),
+            (french, french, true),
+            (french, bare, true),
+            (bare, french, false),
+            (french, r#"{"id":1,"source":"rs","collation":{"locale":"de"}}"#, false),
+            (french, r#"{"id":2,"source":"rs"}"#, false),
+            (r#"{"id":1,"source":"rs0"}"#, bare, false),
+            ("", bare, false),
+        ] {
+            assert_eq!(Manifest::tells_all_of(value.as_bytes(), other.as_bytes()), tells, "{value} {other}");
+        }
+    }
 }

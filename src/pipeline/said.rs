@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::format::Record;
+use crate::format::{Manifest, Record};
 
 /// What the manifests of each namespace have said last, as far as this process knows: chunks announce a namespace each for itself, and the
 /// sink, which gets them in order, leaves out what is no news.
@@ -10,9 +10,9 @@ use crate::format::Record;
 pub struct Said(HashMap<Box<[u8]>, Box<[u8]>>);
 
 impl Said {
-    /// Whether the manifest with that key has not said that last. From now on it has.
+    /// Whether the last manifest with that key has not said all of that. From now on it has.
     pub fn is_news(&mut self, key: &[u8], value: &[u8]) -> bool {
-        if self.0.get(key).is_some_and(|said| **said == *value) {
+        if self.0.get(key).is_some_and(|said| Manifest::tells_all_of(said, value)) {
             return false;
         }
         self.0.insert(key.into(), value.into());
@@ -51,14 +51,14 @@ mod tests {
             tombstones: false,
             whole_documents: false,
         });
-        let bytes = b"kvxKV";
+        let bytes = b"kv}x}KV}";
         let record = |is_manifest: bool, key: u32, value: u32| Record {
             route: Arc::clone(&route),
             is_manifest,
             to: To::Line,
             header: 0..0,
             key: key..key + 1,
-            value: Some(value..value + 1),
+            value: Some(value..value + 2),
             at: Position::default(),
             deletes: false,
         };
@@ -74,8 +74,8 @@ mod tests {
                 .map(|record| (record.key.start, record.value.as_ref().unwrap().start))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(keep(&[(0, 1), (0, 1), (3, 4)]), [(0, 1), (3, 4)]);
-        assert_eq!(keep(&[(0, 1), (0, 2), (0, 1), (3, 4)]), [(0, 2), (0, 1)]);
+        assert_eq!(keep(&[(0, 1), (0, 1), (5, 6)]), [(0, 1), (5, 6)]);
+        assert_eq!(keep(&[(0, 1), (0, 3), (0, 1), (5, 6)]), [(0, 3), (0, 1)]);
         assert_eq!(keep(&[(0, 1)]), []);
     }
 }

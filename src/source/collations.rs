@@ -54,19 +54,18 @@ impl Collations {
         if !self.may_ask.load(Ordering::Relaxed) {
             return None;
         }
-        let found = match tokio::time::timeout(PATIENCE, self.ask(ns)).await {
-            Ok(Ok(found)) => found.filter(|(of, _)| *of == id).map(|(_, collation)| collation),
-            Ok(Err(error)) => {
-                self.note(&error);
-                None
+        match tokio::time::timeout(PATIENCE, self.ask(ns)).await {
+            Ok(Ok(Some((of, collation)))) if of == id => {
+                self.remember(id, Some(collation.clone()));
+                return Some(collation);
             }
-            Err(_) => {
-                tracing::warn!(%ns, "the server does not say which collation a collection has: its manifest tells none");
-                None
-            }
-        };
-        self.remember(id, found.clone());
-        found
+            // It may be found under another name.
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => self.note(&error),
+            Err(_) => tracing::warn!(%ns, "the server does not say which collation a collection has"),
+        }
+        self.remember(id, None);
+        None
     }
 
     async fn ask(&self, ns: Namespace<'_>) -> Result<Option<([u8; 16], Bytes)>, DriverError> {
@@ -99,7 +98,8 @@ impl Collations {
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(id, collation);
+        let known = known.entry(id).or_default();
+        *known = collation.or_else(|| known.take());
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<[u8; 16], Option<Bytes>>> {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::errors;
 use crate::error::{Error, ErrorKind};
-use crate::format::Record;
+use crate::format::{Manifest, Record};
 
 /// About what a message takes in the stream beside its parts in the batch.
 const MESSAGE_BYTES: u64 = 160;
@@ -151,7 +151,7 @@ impl Told {
 
     fn is_news(&mut self, subject: &str, value: &[u8], now: SystemTime) -> bool {
         let known = self.last.get(subject);
-        if known.is_some_and(|last| *last.value == *value && !self.fades(last, now)) {
+        if known.is_some_and(|last| Manifest::tells_all_of(&last.value, value) && !self.fades(last, now)) {
             return false;
         }
         let last = Last { value: value.into(), at: now, passed: self.passed };
@@ -190,7 +190,7 @@ mod tests {
             subject: "m._namespaces.a.b".into(),
             sequence,
             headers: async_nats::HeaderMap::new(),
-            payload: "v".into(),
+            payload: "{v}".into(),
             time: time.into(),
         }
     }
@@ -202,9 +202,9 @@ mod tests {
         let last = Last::found(&message(sequence, now - Duration::from_secs(age)), &state());
         told.last.insert("s".to_owned(), last);
         told.passed.add(passed.0, passed.1);
-        let is_news = told.is_news("s", b"v", now);
-        assert!(!told.is_news("s", b"v", now), "it was told just now");
-        assert!(told.is_news("s", b"w", now));
+        let is_news = told.is_news("s", b"{v}", now);
+        assert!(!told.is_news("s", b"{v}", now), "it was told just now");
+        assert!(told.is_news("s", b"{w}", now));
         is_news
     }
 
@@ -232,8 +232,8 @@ mod tests {
         let mut told = Told::new(&Config::default(), &state());
         told.last.insert("s".to_owned(), Last::default());
         let now = SystemTime::now();
-        assert!(told.is_news("s", b"v", now));
-        assert!(told.is_news("t", b"v", now));
-        assert!(!told.is_news("t", b"v", now));
+        assert!(told.is_news("s", b"{v}", now));
+        assert!(told.is_news("t", b"{v}", now));
+        assert!(!told.is_news("t", b"{v}", now));
     }
 }
