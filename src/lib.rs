@@ -53,7 +53,8 @@
 //!   every await, lost answers, failing stores.
 //! - **First occurrences arrive in the oplog's order per document; repeats come only after a failure, as a suffix, in the same order.** The
 //!   same, and with real servers `tests/e2e`.
-//! - **Everything that is published goes through the one ordered path.** There is no second producer: watermarks are records in batches.
+//! - **Everything that is published goes through the one ordered path.** There is no second producer: watermarks and
+//!   manifests are records in batches.
 //! - **A position that can't be resumed halts; nothing is ever skipped silently.** `source/oplog/verify.rs`, `pipeline/resume.rs`.
 //! - **Nothing buffers without a limit.** `pipeline/budget.rs`; for images `source/images/ahead.rs`; a stalled sink in `tests/e2e`.
 //! - **Translating and encoding never panic, whatever the bytes.** Property tests beside the code.

@@ -166,6 +166,7 @@ mod tests {
             value: None,
             at: mark(5).position(),
             deletes: false,
+            is_manifest: false,
         }
     }
 

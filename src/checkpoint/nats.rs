@@ -33,7 +33,7 @@ impl StreamEnd {
         Ok(match stream::end(&mut connection, &stream, &self.settings.prefix).await?.tail {
             SinkTail::At(checkpoint) => Some(Stored::Checkpoint(checkpoint)),
             SinkTail::Cleared => Some(Stored::Cleared),
-            SinkTail::Empty | SinkTail::Unknown => None,
+            SinkTail::Empty | SinkTail::Unknown | SinkTail::Within(_) => None,
         })
     }
 

@@ -20,6 +20,8 @@ pub struct Stdout {
     pub expanded_events: bool,
     /// Which images events have.
     pub images: ImageSettings,
+    /// Whether a namespace's manifest is a line before its first event, and when it changes.
+    pub manifest: bool,
     /// Whether lines are coloured.
     #[serde(deserialize_with = "word")]
     pub color: Color,
@@ -60,6 +62,8 @@ pub struct File {
     pub expanded_events: bool,
     /// Which images events have.
     pub images: ImageSettings,
+    /// Whether a namespace's manifest is a line before its first event, when it changes, and at the beginning of each further file.
+    pub manifest: bool,
     /// The file that is written.
     pub path: PathBuf,
     /// A new file is begun when this one would grow beyond that many bytes; 0: never.
@@ -79,6 +83,7 @@ impl Default for File {
             format: Format::default(),
             expanded_events: false,
             images: ImageSettings::default(),
+            manifest: false,
             path: PathBuf::from("mongo-observer.jsonl"),
             rotate_bytes: Self::ROTATE_BYTES,
             keep: 0,

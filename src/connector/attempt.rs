@@ -20,7 +20,7 @@ use crate::pipeline::{
 use crate::source::client::{Deployment, oldest_entry};
 use crate::source::images::{ImageLimits, ServerImages, with_images};
 use crate::source::oplog::{OplogSource, TailSettings};
-use crate::source::{ChunkStream, Namespaces, Resume, Source};
+use crate::source::{ChunkStream, Collations, Namespaces, Resume, Source};
 
 /// How often the oplog's oldest entry is looked up.
 const WINDOW_INTERVAL: Duration = Duration::from_secs(15);
@@ -125,7 +125,7 @@ impl SinkAttempt {
         self.watch.opened(&deployment.source, tail_is_checkpoint && store.is_none());
         Ok(Pipeline::start(Parts {
             chunks,
-            stage: Arc::new(stage.with_manifests(traits)),
+            stage: Arc::new(stage.with_manifests(traits, Collations::new(deployment))),
             sink: sink.sink,
             store,
             source: deployment.source.clone(),

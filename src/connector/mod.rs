@@ -188,12 +188,15 @@ pub(crate) fn open_sink(
         config::Sink::Nats(settings) => Box::new(crate::sink::nats::Nats::new(name, settings.clone())?),
         #[cfg(not(feature = "nats"))]
         config::Sink::Nats(_) => return Err(not_built_in(name, "nats", config)),
-        config::Sink::Stdout(settings) => Box::new(StandardOutput { color: settings.color.is_on() }),
+        config::Sink::Stdout(settings) => {
+            Box::new(StandardOutput { color: settings.color.is_on(), manifest: settings.manifest })
+        }
         config::Sink::File(settings) => Box::new(LinesFile {
             path: settings.path.clone(),
             rotate_bytes: settings.rotate_bytes,
             keep: settings.keep,
             tells_position: settings.format.tells_position(),
+            manifest: settings.manifest,
         }),
     })
 }

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! {"op":"namespace","ns":{"db":"shop","coll":"orders"},"collectionId":"…","place":"mongo.shop.orders","format":"json",
-//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"source":"…"}
+//!  "images":{"before":"none","after":"none"},"compacted":false,"tombstones":false,"source":"…","collation":{"locale":"simple"}}
 //! ```
 //!
 //! One record for each namespace, the same in every format, with the key `{"db":…,"coll":…}`. Its header tells the position from which on it
-//! holds. `compacted` is left out where it can't be seen. What the oplog does not tell is not there: a collation, a shard key.
+//! holds. `compacted` and `collation`, the rules by which texts are equal and sorted where a query names none, are left out where they can't
+//! be seen. A shard key is not there: a replica set has none, and a shard does not know it, the cluster's config servers do.
 
 use std::sync::Arc;
 
 use super::{Format, RecordWriter, Route};
-use crate::bson::extjson::{write_string, write_uuid};
+use crate::bson::RawDoc;
+use crate::bson::extjson::{Mode, write_doc, write_string, write_uuid};
 use crate::event::{AfterImages, BeforeImages, Change, ChangeEvent, ImageSettings, Images, Namespace};
 
 /// What is to be known of a namespace.
@@ -25,6 +27,8 @@ pub struct Manifest<'a> {
     pub place: &'a Route,
     /// Whether only the last event of each document is sure to stay there.
     pub compacted: Option<bool>,
+    /// The collection's collation, as the server writes it, in BSON; none where it is not known.
+    pub collation: Option<&'a [u8]>,
     /// What its events are like.
     pub traits: EventTraits,
 }
@@ -42,11 +46,17 @@ impl Manifest<'_> {
     /// The `op` of a manifest's record.
     pub const OP: &'static str = "namespace";
 
+    /// Whether a manifest of a namespace tells all that another one of it does: the same, or a collation, too, which is not always known and
+    /// never changes.
+    pub fn tells_all_of(value: &[u8], other: &[u8]) -> bool {
+        other.strip_suffix(b"}").is_some_and(|members| value.starts_with(members))
+    }
+
     /// Appends its record, which stands before `event`.
     pub fn write(&self, event: &ChangeEvent<'_>, route: &Arc<Route>, out: &mut RecordWriter) {
         let place =
             ChangeEvent { ns: self.ns, change: Change::Watermark, images: Images::default(), ..*event };
-        let mut record = out.begin(&place, route).spread_by_key();
+        let mut record = out.begin(&place, route).manifest();
         let appended = record
             .key(|out| {
                 namespace(out, self.ns);
@@ -104,6 +114,14 @@ impl Manifest<'_> {
         }
         truth(out, "tombstones", self.place.tombstones);
         text(out, "source", source);
+        if let Some(collation) = self.collation.and_then(|bytes| RawDoc::new(bytes).ok()) {
+            let start = out.len();
+            member(out, "collation");
+            // Comes last, for `tells_all_of`. Better none than a part of one.
+            if write_doc(out, collation, Mode::Relaxed).is_err() {
+                out.truncate(start);
+            }
+        }
         out.push(b'}');
     }
 }
@@ -114,4 +132,27 @@ fn namespace(out: &mut Vec<u8>, ns: Namespace<'_>) {
     out.extend_from_slice(b",\"coll\":");
     write_string(out, ns.coll.as_bytes());
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Manifest;
+
+    #[test]
+    fn a_collation_is_more_and_all_else_is_other() {
+        let [bare, french] =
+            [r#"{"id":1,"source":"rs"}"#, r#"{"id":1,"source":"rs","collation":{"locale":"fr"}}"#];
+        for (value, other, tells) in [
+            (bare, bare, true),
+            (french, french, true),
+            (french, bare, true),
+            (bare, french, false),
+            (french, r#"{"id":1,"source":"rs","collation":{"locale":"de"}}"#, false),
+            (french, r#"{"id":2,"source":"rs"}"#, false),
+            (r#"{"id":1,"source":"rs0"}"#, bare, false),
+            ("", bare, false),
+        ] {
+            assert_eq!(Manifest::tells_all_of(value.as_bytes(), other.as_bytes()), tells, "{value} {other}");
+        }
+    }
 }

@@ -77,6 +77,8 @@ pub struct Record {
     pub at: Position,
     /// Whether it says that the document of its key is gone.
     pub deletes: bool,
+    /// Whether it is a namespace's manifest, which a sink leaves out where it says what the last one has said.
+    pub is_manifest: bool,
 }
 
 /// The records of a batch and the buffer that they lie in.
@@ -131,7 +133,7 @@ impl RecordWriter {
         let key = self.out.bytes.len();
         RecordInProgress {
             spread: event.change.is_document(),
-            deletes: matches!(event.change, Change::Delete { .. }),
+            says: if matches!(event.change, Change::Delete { .. }) { Says::Gone } else { Says::Event },
             route,
             at: event.at,
             start,
@@ -201,7 +203,7 @@ pub struct RecordInProgress<'w> {
     writer: &'w mut RecordWriter,
     route: &'w Arc<Route>,
     at: Position,
-    deletes: bool,
+    says: Says,
     start: usize,
     header: Range<u32>,
     to: To,
@@ -210,6 +212,15 @@ pub struct RecordInProgress<'w> {
     /// Whether the key picks the partition.
     spread: bool,
     done: bool,
+}
+
+/// What a record says, where a sink must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Event,
+    /// The document is gone.
+    Gone,
+    Manifest,
 }
 
 impl RecordInProgress<'_> {
@@ -231,6 +242,12 @@ impl RecordInProgress<'_> {
         self
     }
 
+    /// Says that it is a manifest.
+    pub(super) fn manifest(mut self) -> Self {
+        self.says = Says::Manifest;
+        self.spread_by_key()
+    }
+
     /// Adds the record to the batch.
     pub fn finish(mut self) {
         if let (Addressing::Partitions(count), true) = (&self.route.addressing, self.spread) {
@@ -244,7 +261,8 @@ impl RecordInProgress<'_> {
             key: self.key.clone(),
             value: self.value.clone(),
             at: self.at,
-            deletes: self.deletes,
+            deletes: self.says == Says::Gone,
+            is_manifest: self.says == Says::Manifest,
         });
         self.done = true;
     }

@@ -5,10 +5,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Stage;
 use crate::error::Error;
-use crate::event::{Change, ChangeEvent, Namespace};
-use crate::format::{Manifest, RecordWriter, Route};
+use crate::event::{Change, ChangeEvent, Command, Namespace};
+use crate::format::{EventTraits, Manifest, RecordWriter, Route};
+use crate::source::Collations;
+
+/// What manifests are made of, beside what events tell.
+#[derive(Debug)]
+pub(super) struct Announcing {
+    pub(super) traits: EventTraits,
+    pub(super) collations: Collations,
+}
 
 /// Where manifests go.
 #[derive(Clone, Debug)]
@@ -33,7 +43,7 @@ impl Stage {
         announced: &mut Announced<'c>,
         out: &mut RecordWriter,
     ) -> Result<(), Error> {
-        let Some(traits) = self.traits else { return Ok(()) };
+        let Some(Announcing { traits, collations }) = &self.announcing else { return Ok(()) };
         let Some(collection_id) = collection_of(event, ns) else { return Ok(()) };
         // The newest is the likeliest.
         if announced.0.iter().rev().any(|known| *known == (ns, collection_id)) {
@@ -42,10 +52,26 @@ impl Stage {
         // Where another collection has taken the name, that is new again.
         announced.0.retain(|(known, _)| *known != ns);
         announced.0.push((ns, collection_id));
-        if let Some(ManifestPlace { route: place, compacted }) = self.router.manifest(route).await? {
-            Manifest { ns, collection_id, place: route, compacted, traits }.write(event, &place, out);
+        if let Some(ManifestPlace { route: place, compacted }) = self.router.manifest(ns, route).await? {
+            let collation = collation(collations, event, ns, collection_id).await;
+            let (traits, collation) = (*traits, collation.as_deref());
+            Manifest { ns, collection_id, place: route, compacted, collation, traits }
+                .write(event, &place, out);
         }
         Ok(())
+    }
+}
+
+/// What the event says of the collection's collation, or else the server.
+async fn collation(
+    collations: &Collations,
+    event: &ChangeEvent<'_>,
+    ns: Namespace<'_>,
+    id: [u8; 16],
+) -> Option<Bytes> {
+    match event.change {
+        Change::Command(Command { name: "create", o, .. }) => Some(collations.created(id, o)),
+        _ => collations.of(ns, id).await,
     }
 }
 

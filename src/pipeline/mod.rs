@@ -18,6 +18,7 @@ mod policy;
 mod pulse;
 mod resume;
 mod run;
+mod said;
 #[cfg(test)]
 mod sim;
 mod stage;
@@ -29,6 +30,7 @@ pub use in_flight::Durable;
 pub use policy::{OnFault, OnReplaced, OnTooLarge, Policies, Reason};
 pub use resume::{Start, resume_point};
 pub use run::{Parts, Pipeline};
+pub use said::Said;
 pub use stage::Stage;
 pub use supervise::{Attempt, Backoff, supervise};
 
@@ -66,9 +68,13 @@ pub trait Router: Send + Sync + fmt::Debug {
     /// Where dead letters go.
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>>;
 
-    /// Where the manifests of namespaces go whose events go to `route`; none if the sink has none.
-    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
-        let _ = route;
+    /// Where the manifest of a namespace goes whose events go to `route`; none if the sink has none.
+    fn manifest<'a>(
+        &'a self,
+        ns: Namespace<'a>,
+        route: &'a Route,
+    ) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        let _ = (ns, route);
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -145,6 +151,8 @@ pub enum SinkTail {
     Empty,
     /// Its position, and the replica set that it came from.
     At(Checkpoint),
+    /// It is a part of the event at that position, the rest is missing, and what was before is not known.
+    Within(Checkpoint),
     /// The operator cleared it: what stands before is not to be resumed.
     Cleared,
 }

@@ -40,8 +40,10 @@ impl Start {
 /// | checkpoint | unknown, empty, cleared | behind the checkpoint |
 /// | checkpoint | a position | behind the tail: if it lies before the checkpoint, the sink has lost what it had acknowledged |
 /// | nothing | unknown, empty, cleared | as configured |
+/// | checkpoint | within an event | behind the checkpoint |
 /// | nothing | a position, and the sink is its own checkpoint | behind the tail |
-/// | nothing | a position | refuse: the checkpoint is lost |
+/// | nothing | within an event, and the sink is its own checkpoint | with the entry of that event |
+/// | nothing | a position, or within an event | refuse: the checkpoint is lost |
 pub fn resume_point(
     stored: Option<&Stored>,
     tail: &SinkTail,
@@ -49,10 +51,13 @@ pub fn resume_point(
     start: Start,
     source: &str,
 ) -> Result<Resume, Error> {
-    for (what, checkpoint) in [
-        ("checkpoint", stored.and_then(Stored::checkpoint)),
-        ("last record in the sink", if let SinkTail::At(tail) = tail { Some(tail) } else { None }),
-    ] {
+    let last = match tail {
+        SinkTail::At(last) | SinkTail::Within(last) => Some(last),
+        SinkTail::Unknown | SinkTail::Empty | SinkTail::Cleared => None,
+    };
+    for (what, checkpoint) in
+        [("checkpoint", stored.and_then(Stored::checkpoint)), ("last record in the sink", last)]
+    {
         if let Some(checkpoint) = checkpoint.filter(|checkpoint| !same_source(&checkpoint.source, source)) {
             return Err(Error::new(
                 ErrorKind::OtherSource,
@@ -72,7 +77,8 @@ pub fn resume_point(
         }
         (Some(Stored::Checkpoint(checkpoint)), _) => Ok(Resume::After(checkpoint.mark())),
         (None, SinkTail::At(tail)) if tail_is_checkpoint => Ok(Resume::After(tail.mark())),
-        (None, SinkTail::At(tail)) => Err(Error::new(
+        (None, SinkTail::Within(tail)) if tail_is_checkpoint => Ok(Resume::From(tail.at)),
+        (None, SinkTail::At(tail) | SinkTail::Within(tail)) => Err(Error::new(
             ErrorKind::CheckpointLost,
             format!(
                 "there is no checkpoint, but the sink holds records of this connector, up to position {}",
@@ -134,6 +140,17 @@ mod tests {
             error.contains("0000000009-0000000001-0000000000") && error.contains("checkpoint set"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_event_that_the_sink_has_a_part_of_comes_again() {
+        let tail = SinkTail::Within(at(9, "rs0/a"));
+        assert_eq!(decide(None, &tail, true), Ok(Resume::From(Position::of_entry(9, 1))));
+        assert_eq!(decide(None, &tail, false), Err(ErrorKind::CheckpointLost));
+        assert_eq!(decide(Some(&Stored::Checkpoint(at(5, "rs0/a"))), &tail, true), Ok(after(5)));
+        assert_eq!(decide(Some(&Stored::Cleared), &tail, true), Ok(Resume::Earliest));
+        let other = SinkTail::Within(at(9, "rs0/b"));
+        assert_eq!(decide(None, &other, true), Err(ErrorKind::OtherSource));
     }
 
     #[test]

@@ -11,14 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::announce::Announced;
+use super::announce::{Announced, Announcing};
 use super::policy::Aside;
 use super::{Counts, OnFault, OnReplaced, OnTooLarge, Policies, Reason, RecordBatch, Router};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Change, ChangeEvent, HeaderOnly, Image, Images, Mark, Namespace, NoImage, Position};
 use crate::format::{DeadLetter, Encoded, Encoder, EventTraits, RecordWriter, Route};
 use crate::source::oplog::{Fault, translate, unencodable};
-use crate::source::{Chunk, Namespaces, Op};
+use crate::source::{Chunk, Collations, Namespaces, Op};
 
 /// After that time the router is asked again for a place that there was not.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -30,8 +30,8 @@ pub struct Stage {
     namespaces: Arc<Namespaces>,
     pub(super) router: Arc<dyn Router>,
     encoder: Box<dyn Encoder>,
-    /// Told in manifests; none where there are no manifests.
-    pub(super) traits: Option<EventTraits>,
+    /// None where there are no manifests.
+    pub(super) announcing: Option<Announcing>,
     policies: Policies,
     places: RwLock<HashMap<String, Place>>,
 }
@@ -61,7 +61,7 @@ impl Stage {
             namespaces,
             router,
             encoder,
-            traits: None,
+            announcing: None,
             policies,
             places: RwLock::default(),
         }
@@ -69,8 +69,8 @@ impl Stage {
 
     /// The same, with a manifest before a namespace's first event.
     #[must_use]
-    pub fn with_manifests(self, traits: EventTraits) -> Self {
-        Self { traits: Some(traits), ..self }
+    pub fn with_manifests(self, traits: EventTraits, collations: Collations) -> Self {
+        Self { announcing: Some(Announcing { traits, collations }), ..self }
     }
 
     /// Encodes a chunk. Routes may be looked up in the sink, once for each namespace; everything else is pure.

@@ -1,6 +1,7 @@
 //! Where changes come from: chunks of operations, in the order of the source's history.
 
 pub mod client;
+mod collations;
 pub mod images;
 pub mod namespaces;
 pub mod oplog;
@@ -16,6 +17,7 @@ use crate::bson::Malformed;
 use crate::error::Error;
 use crate::event::{Mark, Position, Txn};
 
+pub use collations::Collations;
 pub use images::Attached;
 pub use namespaces::Namespaces;
 

@@ -79,9 +79,12 @@ async fn a_sink_that_does_not_answer_holds_the_end_up_no_longer_than_the_grace()
     let config = |grace: u32| format!("pipeline.grace_ms = {grace}\n{}{tables}", source(mongo, "grace"));
     let installation = Installation::new(&config(1000));
     let connector = installation.run().await;
-    connector.anchored().await;
+    let collection = client.database("grace").collection("a");
+    // The first event of a collection makes the connector ask the server.
+    collection.insert_one(doc! { "_id": "first" }).await.unwrap();
+    connector.done(0, History::read(&client, start, "grace").await.end()).await;
     nats.pause(0).unwrap();
-    client.database("grace").collection("a").insert_one(doc! { "_id": "one" }).await.unwrap();
+    collection.insert_one(doc! { "_id": "one" }).await.unwrap();
     under_way(&connector).await;
     // WHEN it is told to end, THEN it gives up in time, and says so
     let ended = connector.terminate_within(Duration::from_secs(8)).await;
@@ -90,10 +93,11 @@ async fn a_sink_that_does_not_answer_holds_the_end_up_no_longer_than_the_grace()
     // GIVEN the same with a long grace
     installation.configure(&config(60_000));
     let connector = installation.run().await;
+    collection.insert_one(doc! { "_id": "next" }).await.unwrap();
     let history = History::read(&client, start, "grace").await;
     connector.done(0, history.end()).await;
     nats.pause(0).unwrap();
-    client.database("grace").collection("a").insert_one(doc! { "_id": "two" }).await.unwrap();
+    collection.insert_one(doc! { "_id": "two" }).await.unwrap();
     under_way(&connector).await;
     // WHEN it is told twice, THEN it ends at once
     connector.signal_end();

@@ -78,6 +78,7 @@ impl Batch {
             value: value.map(|value| range(value.as_bytes())),
             at: at(t),
             deletes: false,
+            is_manifest: false,
         };
         self.records.push(record);
         self

@@ -5,6 +5,7 @@ mod behind;
 mod checkpoint;
 mod delivery;
 mod faults;
+mod manifests;
 mod opening;
 mod presets;
 
@@ -90,6 +91,7 @@ fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBa
             value: Some(value),
             at: end,
             deletes: false,
+            is_manifest: false,
         });
     }
     let end = Mark::Tail { at: end, term: Some(1) };

@@ -5,8 +5,8 @@
 //! What a template itself brings together (`{prefix}.{coll}`, or separators that occur in collection names) a router finds when it
 //! meets the second namespace.
 //!
-//! The connector's own records, those without a collection, go to `{prefix}._commands`, `{prefix}._watermark` and
-//! `{prefix}._dead_letters`.
+//! The connector's own records, those without a collection, go to `{prefix}._commands`, `{prefix}._watermark`,
+//! `{prefix}._dead_letters` and `{prefix}._namespaces`.
 
 mod kafka;
 mod nats;
@@ -98,6 +98,17 @@ impl Template {
     /// The topic or subject of what can't become an event.
     pub fn dead_letters(prefix: &str) -> String {
         format!("{prefix}._dead_letters")
+    }
+
+    /// The topic of manifests; on NATS what their subjects begin with.
+    pub fn manifests(prefix: &str) -> String {
+        format!("{prefix}._namespaces")
+    }
+
+    /// The subject of a namespace's manifest, which no other namespace has, and no event.
+    pub fn manifest_subject(prefix: &str, ns: Namespace<'_>) -> String {
+        let [db, coll] = [ns.db, ns.coll].map(|name| nats::token(name, false));
+        format!("{}.{db}.{coll}", Self::manifests(prefix))
     }
 
     /// The text before the first variable that differs between events: what all names made with this prefix begin with.
@@ -337,6 +348,10 @@ mod tests {
         let subject = |text: &str, db, coll| template(text).subject("mongo", ns(db, coll));
         assert_eq!(subject("{prefix}.{db}.{coll}", "_commands", "_x"), [literal("mongo.=5Fcommands._x")]);
         assert_eq!(subject("{prefix}.{coll}", "shop", "_watermark"), [literal("mongo.=5Fwatermark")]);
+        assert_eq!(subject("{prefix}.{db}.{coll}", "_namespaces", "a"), [literal("mongo.=5Fnamespaces.a")]);
+        let manifest = |db, coll| Template::manifest_subject("mongo", ns(db, coll));
+        assert_eq!(manifest("shop", "a b.c"), "mongo._namespaces.shop.a=20b=2Ec");
+        assert_eq!(manifest("_x", ""), "mongo._namespaces._x.=");
         assert_eq!(subject("{prefix}.{coll}", "shop", "=5Fwatermark"), [literal("mongo.=3D5Fwatermark")]);
     }
 

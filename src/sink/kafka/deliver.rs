@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 
 use super::lanes::{Data, Lane, Lanes, Waiting};
 use super::listeners::Listeners;
-use super::manifests::Manifests;
 use super::progress::Split;
 use super::stats;
 use super::touched::Touched;
@@ -22,14 +21,14 @@ use crate::checkpoint::kafka::Acknowledged;
 use crate::error::{Error, ErrorKind};
 use crate::format::{Addressing, Header, Record, To};
 use crate::kafka::{Cluster, Context, Poller, code_of, verdict};
-use crate::pipeline::{Delivery, Hold, RecordBatch, Sink};
+use crate::pipeline::{Delivery, Hold, RecordBatch, Said, Sink};
 
 /// Publishes records. The first failure is the last word: everything sent after it fails too, so that no record is stored behind a hole.
 pub(super) struct KafkaSink {
     producer: Poller<Reports>,
     lanes: Lanes,
     touched: Arc<Touched>,
-    manifests: Manifests,
+    manifests: Said,
 }
 
 /// What a sink needs beside its cluster.
@@ -37,8 +36,6 @@ pub(super) struct KafkaSink {
 pub(super) struct Parts {
     /// How large a batch is.
     pub(super) batch_bytes: usize,
-    /// Where manifests go.
-    pub(super) manifest_topic: String,
     pub(super) acknowledged: Acknowledged,
     pub(super) listeners: Listeners,
 }
@@ -46,7 +43,7 @@ pub(super) struct Parts {
 impl KafkaSink {
     /// A sink with a producer of its own. Connects in the background.
     pub(super) fn new(cluster: &Cluster, parts: Parts) -> Result<Self, Error> {
-        let Parts { batch_bytes, manifest_topic, acknowledged, listeners } = parts;
+        let Parts { batch_bytes, acknowledged, listeners } = parts;
         let reports = Reports { context: cluster.context(), listeners, ..Reports::default() };
         let producer = cluster.producer(reports)?;
         // Set once, here: nobody else has it yet.
@@ -55,7 +52,7 @@ impl KafkaSink {
             producer,
             lanes: Lanes::new(batch_bytes, acknowledged),
             touched: Arc::default(),
-            manifests: Manifests::new(manifest_topic),
+            manifests: Said::default(),
         })
     }
 

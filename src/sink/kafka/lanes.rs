@@ -245,6 +245,7 @@ mod tests {
                 value: Some(value),
                 at: Position::default(),
                 deletes: false,
+                is_manifest: false,
             }
         });
         let records = records.collect();

@@ -4,7 +4,7 @@
 //! - `router`: the topic of a namespace; `topic`: what can be lost there;
 //! - `deliver`: records out, delivery reports back;
 //! - `lanes`: how much of it librdkafka has at a time;
-//! - `touched`: where watermarks go; `manifests`: which of them say something new;
+//! - `touched`: where watermarks go;
 //! - `stats` and `listeners`: what librdkafka tells of itself, and whom;
 //! - `transactional`, `progress` and `claim`: exactly once, by transactions;
 //! - `tail`: the last record, where the checkpoint is missing;
@@ -15,7 +15,6 @@ mod deliver;
 mod lanes;
 mod listeners;
 mod loss;
-mod manifests;
 mod progress;
 mod property;
 mod router;
@@ -152,7 +151,6 @@ impl Kafka {
     fn parts(&self) -> Parts {
         Parts {
             batch_bytes: self.settings.batch_bytes(),
-            manifest_topic: self.settings.manifest_topic(),
             acknowledged: self.acknowledged.clone(),
             listeners: self.listeners.clone(),
         }

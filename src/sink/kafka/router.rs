@@ -228,7 +228,11 @@ impl Router for KafkaRouter {
         self.dead_letters.get_or_try_init(found).map_ok(Arc::clone).boxed()
     }
 
-    fn manifest<'a>(&'a self, route: &'a Route) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+    fn manifest<'a>(
+        &'a self,
+        _: Namespace<'a>,
+        route: &'a Route,
+    ) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
         async move {
             if !self.settings.manifest {
                 return Ok(None);

@@ -308,7 +308,7 @@ impl Settings {
 
     /// The topic of the manifests.
     pub(super) fn manifest_topic(&self) -> String {
-        format!("{}._namespaces", self.prefix)
+        Template::manifests(&self.prefix)
     }
 
     /// The topic of what can't become an event.

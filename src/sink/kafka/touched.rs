@@ -57,6 +57,7 @@ mod tests {
             value: None,
             at: Position::default(),
             deletes: false,
+            is_manifest: false,
         }
     }
 

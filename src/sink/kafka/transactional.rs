@@ -293,6 +293,7 @@ fn checkpoint(route: &Arc<Route>, end: Mark, source: &str, records: &[KeyValue])
         value: value.as_ref().map(|value| add(&|out| out.extend_from_slice(value))),
         at,
         deletes: false,
+        is_manifest: false,
     });
     let records = records.collect();
     Data { bytes: Bytes::from(bytes), records, split: None }

@@ -10,14 +10,18 @@ use super::LinesFile;
 use super::writer::Output;
 use crate::error::{Error, ErrorKind};
 use crate::event::Position;
-use crate::pipeline::{Checkpoint, CheckpointStore, SinkTail, Stored};
+use crate::format::Manifest;
+use crate::pipeline::{Checkpoint, CheckpointStore, Said, SinkTail, Stored};
 
 /// The open file. Locked, so that a second instance is refused.
 pub(super) struct Rotating {
     settings: LinesFile,
     out: BufWriter<File>,
     length: u64,
+    /// The length of what each new file begins with.
+    head: u64,
     last: Option<Position>,
+    said: Said,
 }
 
 impl Rotating {
@@ -28,10 +32,18 @@ impl Rotating {
         let length = complete_length(&file).and_then(|length| file.set_len(length).map(|()| length));
         let length = length.map_err(|error| local(&settings.path, "can't be read", error))?;
         let last = if let SinkTail::At(tail) = &tail { Some(tail.at) } else { None };
-        Ok((Self { settings, out: BufWriter::with_capacity(256 * 1024, file), length, last }, tail))
+        let out = BufWriter::with_capacity(256 * 1024, file);
+        Ok((Self { settings, out, length, head: 0, last, said: Said::default() }, tail))
     }
 
-    /// Gives the full file the name of its last position and begins a new one.
+    fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        let written = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|error| local(&self.settings.path, "can't be written", error))?;
+        self.length += line.len() as u64 + 1;
+        Ok(())
+    }
+
+    /// Gives the full file the name of its last position and begins a new one, with what is known of the namespaces.
     fn rotate(&mut self) -> Result<(), Error> {
         let Some(last) = self.last else { return Ok(()) };
         self.commit()?;
@@ -40,7 +52,11 @@ impl Rotating {
         std::fs::rename(path, &full).map_err(|error| local(path, "can't be renamed", error))?;
         self.out = BufWriter::with_capacity(256 * 1024, open_locked(path)?);
         self.length = 0;
-        self.forget_old()
+        let said = std::mem::take(&mut self.said);
+        let written = said.values().try_for_each(|manifest| self.write(manifest));
+        self.said = said;
+        self.head = self.length;
+        written.and_then(|()| self.forget_old())
     }
 
     fn forget_old(&self) -> Result<(), Error> {
@@ -60,14 +76,16 @@ impl Output for Rotating {
     fn line(&mut self, line: &[u8], at: Position) -> Result<(), Error> {
         let length = line.len() as u64 + 1;
         let full = self.settings.rotate_bytes > 0 && self.length + length > self.settings.rotate_bytes;
-        if full && self.length > 0 {
+        if full && self.length > self.head {
             self.rotate()?;
         }
-        let written = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
-        written.map_err(|error| local(&self.settings.path, "can't be written", error))?;
-        self.length += length;
+        self.write(line)?;
         self.last = Some(at);
         Ok(())
+    }
+
+    fn manifest(&mut self, key: &[u8], line: &[u8]) -> Result<(), Error> {
+        if self.said.is_news(key, line) { self.write(line) } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -89,27 +107,50 @@ pub(super) fn tail(settings: &LinesFile) -> Result<SinkTail, Error> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(local(path, "can't be read", error)),
         };
-        let line = last_line(&mut file).map_err(|error| local(path, "can't be read", error))?;
-        if let Some(line) = line {
-            return read_tail(&line).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::CheckpointUnreadable,
-                    format!("the last line of {} is not an event of this program", path.display()),
-                )
-            });
+        if let Some(tail) = tail_of(path, &mut file)? {
+            return Ok(tail);
         }
     }
     Ok(SinkTail::Empty)
 }
 
-fn read_tail(line: &[u8]) -> Option<SinkTail> {
+/// What a file's last line says, manifests aside: they stand before the events that they announce.
+fn tail_of(path: &Path, file: &mut File) -> Result<Option<SinkTail>, Error> {
+    let unreadable = |error| local(path, "can't be read", error);
+    let mut end = complete_length(file).map_err(unreadable)?;
+    while end > 0 {
+        let line = last_line(file, end).map_err(unreadable)?;
+        match read_tail(&line) {
+            Some(Last::Manifest) => end -= line.len() as u64 + 1,
+            Some(Last::Event(tail)) => return Ok(Some(tail)),
+            None => {
+                return Err(Error::new(
+                    ErrorKind::CheckpointUnreadable,
+                    format!("the last line of {} is not an event of this program", path.display()),
+                ));
+            }
+        }
+    }
+    Ok(None)
+}
+
+enum Last {
+    Manifest,
+    Event(SinkTail),
+}
+
+fn read_tail(line: &[u8]) -> Option<Last> {
     let event: serde_json::Value = serde_json::from_slice(line).ok()?;
-    if event.get("op")? == "cleared" {
-        return Some(SinkTail::Cleared);
+    let op = event.get("op")?;
+    if op == Manifest::OP {
+        return Some(Last::Manifest);
+    }
+    if op == "cleared" {
+        return Some(Last::Event(SinkTail::Cleared));
     }
     let at = event.get("position")?.as_str()?.parse().ok()?;
     let source = event.get("source")?.as_str()?.to_owned();
-    Some(SinkTail::At(Checkpoint { at, term: None, source }))
+    Some(Last::Event(SinkTail::At(Checkpoint { at, term: None, source })))
 }
 
 /// `mongo-observer checkpoint` for a file: reads its last line, and moves the place by one more.
@@ -139,7 +180,7 @@ impl CheckpointStore for FileTail {
             Ok(match tokio::task::spawn_blocking(move || tail(&settings)).await.map_err(broken)?? {
                 SinkTail::At(checkpoint) => Some(Stored::Checkpoint(checkpoint)),
                 SinkTail::Cleared => Some(Stored::Cleared),
-                SinkTail::Empty | SinkTail::Unknown => None,
+                SinkTail::Empty | SinkTail::Unknown | SinkTail::Within(_) => None,
             })
         })
     }
@@ -215,12 +256,8 @@ fn complete_length(mut file: &File) -> std::io::Result<u64> {
     Ok(0)
 }
 
-/// The last complete line, without its end.
-fn last_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
-    let end = complete_length(file)?;
-    if end == 0 {
-        return Ok(None);
-    }
+/// The line that ends there, without its end.
+fn last_line(file: &mut File, end: u64) -> std::io::Result<Vec<u8>> {
     let (mut start, mut size) = (end - 1, 4096_u64);
     let mut line = Vec::new();
     loop {
@@ -229,10 +266,10 @@ fn last_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
         file.seek(SeekFrom::Start(from))?;
         file.read_exact(&mut line)?;
         if let Some(at) = line.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(Some(line.split_off(at + 1)));
+            return Ok(line.split_off(at + 1));
         }
         if from == 0 {
-            return Ok(Some(line));
+            return Ok(line);
         }
         (start, size) = (from, size * 2);
     }
@@ -260,6 +297,7 @@ mod tests {
             rotate_bytes: 300,
             keep: 2,
             tells_position: true,
+            manifest: false,
         }
     }
 
@@ -298,6 +336,34 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(end(&settings), Some(3));
         assert!(!std::fs::read_to_string(&settings.path).unwrap().contains("\"ins{"));
+    }
+
+    #[test]
+    fn each_file_begins_with_the_manifests_and_none_is_taken_for_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = LinesFile { keep: 0, ..settings(&folder) };
+        let (mut file, _) = Rotating::open(settings.clone()).unwrap();
+        let manifest = |ns: char| format!(r#"{{"op":"namespace","ns":"{}"}}"#, ns.to_string().repeat(200));
+        let say = |file: &mut Rotating, ns| file.manifest(&[ns as u8], manifest(ns).as_bytes()).unwrap();
+        say(&mut file, 'a');
+        file.commit().unwrap();
+        assert_eq!(tail(&settings).unwrap(), SinkTail::Empty, "nothing was told of the event");
+        for t in 1..=4 {
+            say(&mut file, 'a');
+            file.line(event(t, 100).as_bytes(), Position::of_entry(t, 1)).unwrap();
+        }
+        say(&mut file, 'b');
+        file.commit().unwrap();
+        assert_eq!(end(&settings), Some(4));
+        // The manifest and one event are more than there is room for: it is one event for each file.
+        let mut files = pieces(&settings.path).unwrap();
+        assert_eq!(files.len(), 3);
+        files.push(settings.path.clone());
+        for (t, path) in (1..).zip(&files) {
+            let mut expected = vec![manifest('a'), event(t, 100)];
+            expected.extend((t == 4).then(|| manifest('b')));
+            assert_eq!(std::fs::read_to_string(path).unwrap().lines().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -14,19 +14,21 @@ use self::writer::{LineSink, Standard};
 use crate::error::Error;
 use crate::event::Namespace;
 use crate::format::{Addressing, Route};
-use crate::pipeline::{OpenSink, Opened, OwnStore, Router, SinkTail, Stored};
+use crate::pipeline::{ManifestPlace, OpenSink, Opened, OwnStore, Router, SinkTail, Stored};
 
 /// Standard output. It forgets: there is no checkpoint beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct StandardOutput {
     /// Whether lines are coloured.
     pub color: bool,
+    /// Whether manifests of namespaces are among the lines.
+    pub manifest: bool,
 }
 
 impl OpenSink for StandardOutput {
     fn open<'a>(&'a self, _: Option<&'a Stored>) -> BoxFuture<'a, Result<Opened, Error>> {
         let sink = LineSink::start(Standard::new(self.color));
-        let router = Arc::new(Lines::new("standard output", false));
+        let router = Arc::new(Lines { manifests: self.manifest, ..Lines::new("standard output") });
         Box::pin(async { Ok(Opened { sink: Box::new(sink?), router, tail: SinkTail::Unknown }) })
     }
 
@@ -50,6 +52,8 @@ pub struct LinesFile {
     pub keep: u32,
     /// Whether a line tells the position of its event. If not, the file can't tell where it ends.
     pub tells_position: bool,
+    /// Whether manifests of namespaces are among the lines: before the first event, and at the beginning of each further file.
+    pub manifest: bool,
 }
 
 impl OpenSink for LinesFile {
@@ -58,7 +62,8 @@ impl OpenSink for LinesFile {
             let settings = self.clone();
             let opened = tokio::task::spawn_blocking(move || Rotating::open(settings)).await;
             let (output, tail) = opened.map_err(file::broken)??;
-            let router = Arc::new(Lines::new(&self.path.display().to_string(), true));
+            let lines = Lines::new(&self.path.display().to_string());
+            let router = Arc::new(Lines { watermarks: true, manifests: self.manifest, ..lines });
             Ok(Opened { sink: Box::new(LineSink::start(output)?), router, tail })
         })
     }
@@ -91,10 +96,11 @@ impl OpenSink for LinesFile {
 struct Lines {
     route: Arc<Route>,
     watermarks: bool,
+    manifests: bool,
 }
 
 impl Lines {
-    fn new(name: &str, watermarks: bool) -> Self {
+    fn new(name: &str) -> Self {
         let route = Route {
             name: name.to_owned(),
             addressing: Addressing::Lines,
@@ -102,7 +108,7 @@ impl Lines {
             tombstones: false,
             whole_documents: false,
         };
-        Self { route: Arc::new(route), watermarks }
+        Self { route: Arc::new(route), watermarks: false, manifests: false }
     }
 }
 
@@ -113,6 +119,15 @@ impl Router for Lines {
 
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
         Box::pin(async { Ok(Arc::clone(&self.route)) })
+    }
+
+    fn manifest<'a>(
+        &'a self,
+        _: Namespace<'a>,
+        _: &'a Route,
+    ) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        let place = ManifestPlace { route: Arc::clone(&self.route), compacted: Some(false) };
+        Box::pin(async { Ok(self.manifests.then_some(place)) })
     }
 
     /// A file keeps the position itself, so it wants them; a person who looks at standard output does not.

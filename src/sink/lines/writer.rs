@@ -1,18 +1,21 @@
 //! The thread that writes lines, and standard output as one of its outputs.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::ops::Range;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::paint::paint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Position;
-use crate::pipeline::{BATCHES_MAX, Delivery, RecordBatch, Sink};
+use crate::pipeline::{BATCHES_MAX, Delivery, RecordBatch, Said, Sink};
 
 /// Something that takes lines.
 pub(super) trait Output: Send + 'static {
     /// Takes one line, without its end.
     fn line(&mut self, line: &[u8], at: Position) -> Result<(), Error>;
+    /// Takes a manifest, which is a line unless the one before with that key has said the same.
+    fn manifest(&mut self, key: &[u8], line: &[u8]) -> Result<(), Error>;
     /// Makes everything taken so far durable.
     fn commit(&mut self) -> Result<(), Error>;
 }
@@ -73,12 +76,12 @@ fn write(mut output: impl Output, mut waiting: mpsc::Receiver<Job>) {
 }
 
 fn lines(output: &mut impl Output, batch: &RecordBatch) -> Result<(), Error> {
-    for record in &batch.records {
-        if let Some(value) = &record.value {
-            output.line(&batch.bytes[value.start as usize..value.end as usize], record.at)?;
-        }
-    }
-    Ok(())
+    let part = |range: &Range<u32>| &batch.bytes[range.start as usize..range.end as usize];
+    batch.records.iter().try_for_each(|record| match &record.value {
+        Some(value) if record.is_manifest => output.manifest(part(&record.key), part(value)),
+        Some(value) => output.line(part(value), record.at),
+        None => Ok(()),
+    })
 }
 
 fn behind() -> Error {
@@ -89,18 +92,27 @@ fn behind() -> Error {
 pub(super) struct Standard {
     out: BufWriter<Stdout>,
     color: bool,
+    said: Said,
 }
 
 impl Standard {
     pub(super) fn new(color: bool) -> Self {
-        Self { out: BufWriter::with_capacity(256 * 1024, io::stdout()), color }
+        Self { out: BufWriter::with_capacity(256 * 1024, io::stdout()), color, said: Said::default() }
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        let written = if self.color { paint(line, &mut self.out) } else { self.out.write_all(line) };
+        written.and_then(|()| self.out.write_all(b"\n")).map_err(closed)
     }
 }
 
 impl Output for Standard {
     fn line(&mut self, line: &[u8], _: Position) -> Result<(), Error> {
-        let written = if self.color { paint(line, &mut self.out) } else { self.out.write_all(line) };
-        written.and_then(|()| self.out.write_all(b"\n")).map_err(closed)
+        self.write(line)
+    }
+
+    fn manifest(&mut self, key: &[u8], line: &[u8]) -> Result<(), Error> {
+        if self.said.is_news(key, line) { self.write(line) } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<(), Error> {

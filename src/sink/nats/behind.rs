@@ -15,33 +15,29 @@ use futures::{StreamExt, stream};
 use super::connection::Connection;
 use super::errors;
 use super::stream::{MOVED, position};
-use super::window::{BYTES_MAX, RECORDS_MAX};
+use super::window::{BYTES_MAX, Named, RECORDS_MAX};
 use crate::error::{Error, ErrorKind};
-use crate::event::Position;
 use crate::format::Header;
 
 /// How many messages are asked for at a time, and how many bytes, if they are of the usual size.
 const READ_AHEAD: u64 = 256;
 const READ_AHEAD_BYTES: u64 = 4 << 20;
 
-/// Takes the messages with the numbers `behind` away, if the stream lacks the record of ours that is at `at` and was to have the number
-/// `refused`. Where a second connector has written that record in the same place, nothing is missing.
+/// Takes the messages with the numbers `behind` away, if the stream lacks the record of ours that was to have the number of the one that
+/// was `refused`. Where a second connector has written that record in the same place, nothing is missing.
 pub(super) async fn take_away(
     connection: &mut Connection,
-    stream: &str,
-    (refused, at): (u64, Position),
+    stream: &Stream,
+    (refused, record): (u64, Named),
     behind: &BTreeSet<u64>,
 ) -> Result<(), Error> {
-    let stream = connection.jetstream.get_stream_no_info(stream).await;
-    let done = match &stream {
-        Ok(stream) => try_take_away(connection, stream, (refused, at), behind).await,
-        Err(error) => Err(Error::new(ErrorKind::Config, error.to_string())),
-    };
+    let done = try_take_away(connection, stream, (refused, &record), behind).await;
     done.map_err(|error| {
         let first = behind.first().copied().unwrap_or(refused);
         let what = format!(
-            "another program may have put a message in the place of the record at {at}, behind which stand {} others: look at message \
+            "another program may have put a message in the place of the record at {}, behind which stand {} others: look at message \
              {refused}, and delete those from {first} on; one stream, one connector",
+            record.at,
             behind.len()
         );
         Error::caused(ErrorKind::Refused, what, error)
@@ -50,23 +46,19 @@ pub(super) async fn take_away(
 
 async fn try_take_away(
     connection: &mut Connection,
-    stream: &Stream<()>,
-    (refused, at): (u64, Position),
+    stream: &Stream,
+    (refused, record): (u64, &Named),
     behind: &BTreeSet<u64>,
 ) -> Result<(), Error> {
-    if !is_other(connection, stream, refused, at).await? {
+    if !is_other(connection, stream, refused, record).await? {
         return Ok(());
     }
     let messages = behind.len();
-    tracing::warn!(number = refused, position = %at, messages, "another message has the number of ours: taking away what is behind it");
+    tracing::warn!(number = refused, position = %record.at, messages, "another message has the number of ours: taking away what is behind it");
     delete(connection, stream, behind).await
 }
 
-async fn delete<I>(
-    connection: &mut Connection,
-    stream: &Stream<I>,
-    numbers: &BTreeSet<u64>,
-) -> Result<(), Error> {
+async fn delete(connection: &mut Connection, stream: &Stream, numbers: &BTreeSet<u64>) -> Result<(), Error> {
     for number in numbers.iter().rev() {
         let deleted = connection.answer(stream.delete_message(*number)).await?;
         deleted.map_err(|error| {
@@ -156,15 +148,15 @@ async fn look(stream: &Stream, number: u64) -> Result<Found, Error> {
     }
 }
 
-/// Whether the message with that number is there and is not our record at that position.
+/// Whether the message with that number is there and is not that record.
 async fn is_other(
     connection: &mut Connection,
-    stream: &Stream<()>,
+    stream: &Stream,
     number: u64,
-    at: Position,
+    record: &Named,
 ) -> Result<bool, Error> {
     match connection.answer(stream.get_raw_message(number)).await? {
-        Ok(message) => Ok(position(&message) != Some(at)),
+        Ok(message) => Ok(position(&message) != Some(record.at) || message.subject != record.subject),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
         Err(error) => Err(Error::caused(ErrorKind::Refused, format!("can't read message {number}"), error)),
     }

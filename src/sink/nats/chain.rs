@@ -10,6 +10,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, header};
 use bytes::Bytes;
@@ -22,9 +23,10 @@ use super::ack::Answer;
 use super::behind;
 use super::connection::Connection;
 use super::errors;
+use super::manifests::Manifests;
 use super::memory::Memory;
 use super::stream::{BEFORE, UNKNOWN};
-use super::window::Window;
+use super::window::{Named, Window};
 use crate::error::{Error, ErrorKind};
 use crate::format::{Header, Record, To};
 use crate::pipeline::{BATCHES_MAX, Checkpoint, Delivery, Hold, RecordBatch, Sink};
@@ -39,6 +41,7 @@ const BURST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Chain {
     queue: mpsc::Sender<Outgoing>,
+    manifests: Arc<Manifests>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Start {
     pub(super) connection: Connection,
     /// The stream's name.
     pub(super) stream: String,
+    /// The stream itself, for reading; manifests are read from it as long as the chain lives.
+    pub(super) reader: Arc<Stream>,
     /// The sequence number of the stream's last message.
     pub(super) sequence: u64,
     /// What the header of the last message says before the first one of this chain, if it is known.
@@ -56,6 +61,7 @@ pub(super) struct Start {
     /// How deletes are marked, if they are.
     pub(super) markers: Option<Markers>,
     pub(super) memory: Arc<Memory>,
+    pub(super) manifests: Arc<Manifests>,
 }
 
 impl Chain {
@@ -67,6 +73,7 @@ impl Chain {
         })?;
         start.memory.begin();
         let (queue, batches) = mpsc::channel(QUEUE_MAX);
+        let manifests = Arc::clone(&start.manifests);
         let publisher = Publisher {
             acks,
             inbox,
@@ -80,12 +87,13 @@ impl Chain {
             conflict: false,
             start,
         };
-        Ok(Self { queue, _task: AbortOnDropHandle::new(tokio::spawn(publisher.run())) })
+        Ok(Self { queue, manifests, _task: AbortOnDropHandle::new(tokio::spawn(publisher.run())) })
     }
 }
 
 impl Sink for Chain {
-    fn send(&mut self, batch: RecordBatch) -> Delivery {
+    fn send(&mut self, mut batch: RecordBatch) -> Delivery {
+        self.manifests.keep_news(&batch.bytes, &mut batch.records);
         let (delivered, delivery) = oneshot::channel();
         if let Err(error) = self.queue.try_send(Outgoing { batch, delivered }) {
             let what = format!("a batch for NATS was not taken: {error}");
@@ -211,7 +219,7 @@ impl Publisher {
         }
         self.deliver();
         let Some(refused) = self.window.first().filter(|_| !stored.is_empty()) else { return Ok(()) };
-        behind::take_away(&mut self.start.connection, &self.start.stream, refused, &stored).await
+        behind::take_away(&mut self.start.connection, &self.start.reader, refused, &stored).await
     }
 
     /// Publishes the next records of the batch.
@@ -279,7 +287,8 @@ impl Publisher {
         if self.window.is_empty() {
             self.deadline = Instant::now() + self.start.ack_timeout;
         }
-        self.window.push(subject.len() + record.header.len() + value.len(), record.at);
+        let named = Named { at: record.at, subject: subject.clone() };
+        self.window.push(subject.len() + record.header.len() + value.len(), named);
         let client = &self.start.connection.client;
         let sent =
             client.publish_with_reply_and_headers(subject.clone(), self.inbox.clone(), headers, value).await;

@@ -9,6 +9,7 @@ mod behind;
 mod chain;
 pub(crate) mod connection;
 mod errors;
+mod manifests;
 mod memory;
 mod preset;
 mod router;
@@ -27,6 +28,7 @@ use futures::future::BoxFuture;
 
 use self::chain::{Chain, Start};
 use self::connection::Connection;
+use self::manifests::Manifests;
 use self::memory::Memory;
 use self::router::Subjects;
 use self::stream::End;
@@ -62,7 +64,10 @@ impl Nats {
         let end = stream::end(&mut connection, &stream, &self.settings.prefix).await?;
         let tail = self.tail(&end, stored)?;
         let message_bytes_max = message_bytes_max(&connection, stream.cached_info().config.max_message_size);
-        let router = Arc::new(Subjects::new(&self.settings, message_bytes_max)?);
+        let reader = Arc::new(stream);
+        let manifests = Arc::new(Manifests::new(&reader, end.sequence));
+        let told = self.settings.manifest.then(|| Arc::clone(&manifests));
+        let router = Arc::new(Subjects::new(&self.settings, message_bytes_max, told)?);
         let chain = Chain::start(Start {
             connection,
             stream: self.settings.stream.clone(),
@@ -71,6 +76,8 @@ impl Nats {
             ack_timeout: self.settings.ack_timeout(),
             markers: self.settings.markers(),
             memory: Arc::clone(&self.memory),
+            manifests,
+            reader,
         });
         Ok(Opened { sink: Box::new(chain.await?), router, tail })
     }
@@ -87,12 +94,6 @@ impl Nats {
                 let what = format!(
                     "the stream {stream} has held {} messages and holds none any more, so nothing tells where to go on",
                     end.sequence
-                );
-                Err(Error::new(ErrorKind::PositionLost, what))
-            }
-            (SinkTail::Unknown, _) if stored != Some(&Stored::Cleared) => {
-                let what = format!(
-                    "the stream {stream} ends in the middle of an event, and nothing tells what was before it"
                 );
                 Err(Error::new(ErrorKind::PositionLost, what))
             }
@@ -117,6 +118,7 @@ impl Nats {
         let tail = match end.tail {
             SinkTail::At(checkpoint) => format!("the last at {}", checkpoint.at),
             SinkTail::Cleared => "the position was cleared".to_owned(),
+            SinkTail::Within(part) => format!("the last a part of the event at {}", part.at),
             SinkTail::Empty | SinkTail::Unknown => "no position".to_owned(),
         };
         let mut line = format!("{server}: the stream {name} ({kind}) holds {messages} messages, {tail}");

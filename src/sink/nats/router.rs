@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::manifests::Manifests;
 use super::preset::Preset;
 use super::settings::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::Namespace;
 use crate::format::{Addressing, Route, SubjectPart, Template};
-use crate::pipeline::Router;
+use crate::pipeline::{ManifestPlace, Router};
 
 /// The longest fixed part of a subject. The server's limit for a whole protocol line is 4096.
 const SUBJECT_BYTES_MAX: usize = 1024;
@@ -41,13 +42,19 @@ pub(super) struct Subjects {
     preset: Preset,
     watermark: Arc<Route>,
     dead_letters: Arc<Route>,
+    /// None where manifests are not wanted.
+    manifests: Option<Arc<Manifests>>,
     /// Which namespace has which subject; reserved ones have none.
     taken: Mutex<HashMap<String, Option<String>>>,
 }
 
 impl Subjects {
     /// `message_bytes_max` is the largest message, headers included, that the server and the stream take.
-    pub(super) fn new(settings: &Settings, message_bytes_max: usize) -> Result<Self, Error> {
+    pub(super) fn new(
+        settings: &Settings,
+        message_bytes_max: usize,
+        manifests: Option<Arc<Manifests>>,
+    ) -> Result<Self, Error> {
         let prefix = &settings.prefix;
         let bytes_max = message_bytes_max.saturating_sub(HEADER_BYTES);
         let watermark = watermark_subject(prefix);
@@ -65,6 +72,7 @@ impl Subjects {
                 Preset::Log => fixed(dead_letters, bytes_max),
                 Preset::Latest => one_by_one(dead_letters, bytes_max),
             }),
+            manifests,
             taken: Mutex::new(reserved.into_iter().map(|subject| (subject, None)).collect()),
         })
     }
@@ -113,6 +121,21 @@ impl Router for Subjects {
 
     fn dead_letters(&self) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
         futures::future::ok(Arc::clone(&self.dead_letters)).boxed()
+    }
+
+    fn manifest<'a>(
+        &'a self,
+        ns: Namespace<'a>,
+        _: &'a Route,
+    ) -> BoxFuture<'a, Result<Option<ManifestPlace>, Error>> {
+        async move {
+            let Some(manifests) = &self.manifests else { return Ok(None) };
+            let subject = Template::manifest_subject(&self.prefix, ns);
+            manifests.look_up(&subject).await?;
+            let route = Arc::new(fixed(subject, self.bytes_max));
+            Ok(Some(ManifestPlace { route, compacted: Some(self.preset == Preset::Latest) }))
+        }
+        .boxed()
     }
 
     fn watermark_routes(&self) -> Vec<Arc<Route>> {
@@ -164,7 +187,8 @@ mod tests {
     use crate::pipeline::Router;
 
     fn subjects(template: &str) -> Subjects {
-        Subjects::new(&Settings { subject: Some(template.into()), ..Settings::default() }, 1 << 20).unwrap()
+        let settings = Settings { subject: Some(template.into()), ..Settings::default() };
+        Subjects::new(&settings, 1 << 20, None).unwrap()
     }
 
     fn name(subjects: &Subjects, ns: &str) -> Result<String, Error> {
@@ -203,7 +227,7 @@ mod tests {
     #[test]
     fn in_a_table_no_dead_letter_replaces_another() {
         let settings = Settings { preset: Preset::Latest, ..Settings::default() };
-        let subjects = Subjects::new(&settings, 1 << 20).unwrap();
+        let subjects = Subjects::new(&settings, 1 << 20, None).unwrap();
         assert_eq!(name(&subjects, "shop.orders").unwrap(), "mongo.shop.orders.{id}");
         let dead_letters = subjects.dead_letters().now_or_never().expect("no I/O").unwrap();
         assert_eq!(dead_letters.name, "mongo._dead_letters.{position}");

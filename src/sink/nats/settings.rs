@@ -35,6 +35,9 @@ pub struct Settings {
     pub expanded_events: bool,
     /// Which images events have.
     pub images: ImageSettings,
+    /// Whether a namespace's manifest is published before its first event, and when it changes: on the subject
+    /// `{prefix}._namespaces.{db}.{coll}`.
+    pub manifest: bool,
     /// Whether to create the stream where it is missing. A stream that exists is never changed.
     pub create_stream: bool,
     /// How many servers keep a stream that is created, 1 to 5.
@@ -86,6 +89,7 @@ impl Default for Settings {
             format: Format::default(),
             expanded_events: false,
             images: ImageSettings::default(),
+            manifest: true,
             create_stream: true,
             replicas: 1,
             max_age_seconds: 0,
@@ -175,6 +179,9 @@ impl Settings {
         self.template()?.check_subject(&self.prefix).map_err(|error| refuse("subject", error))?;
         if !self.subject_template().starts_with("{prefix}.") {
             return Err(refuse("subject", "must begin with `{prefix}.`: the stream takes no other subjects"));
+        }
+        if self.subject_template().starts_with("{prefix}._") {
+            return Err(refuse("subject", "what begins with `_` behind the prefix is the connector's own"));
         }
         Ok(())
     }
@@ -361,6 +368,7 @@ mod tests {
             ("stream", Settings { stream: "a.b".into(), ..base() }),
             ("subject", Settings { subject: Some("other.{db}".into()), ..base() }),
             ("subject", Settings { subject: Some("{prefix}.{db}..{coll}".into()), ..base() }),
+            ("subject", Settings { subject: Some("{prefix}._namespaces.{db}.{coll}".into()), ..base() }),
             ("subject", Settings { prefix: "x".repeat(300), ..base() }),
             ("subject", Settings { subject: Some("{prefix}.{coll}.{id}".into()), ..latest() }),
             ("subject", Settings { subject: Some("{prefix}.{db}.{coll}.{id}.{op}".into()), ..latest() }),

@@ -1,10 +1,10 @@
 //! The stream: found or created, checked, and its end read.
 
-use async_nats::HeaderName;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Info, RawMessageError, RawMessageErrorKind, Stream};
+use async_nats::{HeaderName, HeaderValue};
 
 use super::connection::Connection;
 use super::settings::Settings;
@@ -17,8 +17,9 @@ use crate::pipeline::{Checkpoint, SinkTail};
 /// The value of the header [`Header::NAME`] where the operator cleared the position.
 pub(crate) const CLEARED: &str = "cleared";
 
-/// The header of a message that another one of the same event follows, as the second of a rename does. It says what [`Header::NAME`] said
-/// before the event, or [`UNKNOWN`]: a stream that ends with such a message lacks the rest of the event, so all of it comes again.
+/// The header of a message that another one of the same event follows, as the event follows a manifest, or the second message of a rename
+/// the first. It says what [`Header::NAME`] said before the event, or [`UNKNOWN`]: a stream that ends with such a message lacks the rest
+/// of the event, so all of it comes again.
 pub(super) const BEFORE: HeaderName = HeaderName::from_static("before");
 
 /// The value of the header [`BEFORE`] where the chain does not know.
@@ -136,21 +137,27 @@ pub(super) fn position(message: &StreamMessage) -> Option<Position> {
 }
 
 fn tail(stream: &str, last: &StreamMessage) -> Result<SinkTail, Error> {
-    let Some(header) = last.headers.get(BEFORE).or_else(|| last.headers.get(Header::NAME)) else {
+    let Some(own) = last.headers.get(Header::NAME) else {
         let (sequence, subject) = (last.sequence, &last.subject);
         let what = format!("the last message of the stream {stream} ({sequence}, {subject}) is not ours");
         return Err(errors::second_writer(ErrorKind::Refused, stream).within(what));
     };
-    if header.as_str() == CLEARED {
+    if own.as_str() == CLEARED {
         return Ok(SinkTail::Cleared);
     }
-    if header.as_str() == UNKNOWN {
-        return Ok(SinkTail::Unknown);
+    let place = |header: &str| match header.parse() {
+        Ok(Header { at, term, source }) => Ok(Checkpoint { at, term, source }),
+        Err(why) => {
+            let what = format!(
+                "the last message of the stream {stream} ({}, {}): {why}",
+                last.sequence, last.subject
+            );
+            Err(Error::new(ErrorKind::CheckpointUnreadable, what))
+        }
+    };
+    match last.headers.get(BEFORE).map(HeaderValue::as_str) {
+        None => place(own.as_str()).map(SinkTail::At),
+        Some(UNKNOWN) => place(own.as_str()).map(SinkTail::Within),
+        Some(before) => place(before).map(SinkTail::At),
     }
-    let header: Header = header.as_str().parse().map_err(|why| {
-        let what =
-            format!("the last message of the stream {stream} ({}, {}): {why}", last.sequence, last.subject);
-        Error::new(ErrorKind::CheckpointUnreadable, what)
-    })?;
-    Ok(SinkTail::At(Checkpoint { at: header.at, term: header.term, source: header.source }))
 }

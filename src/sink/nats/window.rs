@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use async_nats::Subject;
+
 use crate::event::Position;
 
 /// How many records may wait for their acknowledgement. Servers drop messages when 10 000 wait for their stream.
@@ -10,12 +12,19 @@ pub(super) const RECORDS_MAX: usize = 8192;
 /// How many bytes may wait; a larger record passes alone.
 pub(super) const BYTES_MAX: usize = 16 << 20;
 
-/// The sequence numbers, sizes and positions of the records that are under way. Pure.
+/// The sequence numbers, sizes and names of the records that are under way. Pure.
 #[derive(Debug)]
 pub(super) struct Window {
     acknowledged: u64,
     bytes: usize,
-    records: VecDeque<(usize, Position)>,
+    records: VecDeque<(usize, Named)>,
+}
+
+/// What tells one record from another: those of one event, as a rename's two, differ in their subjects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) at: Position,
+    pub(super) subject: Subject,
 }
 
 impl Window {
@@ -39,9 +48,9 @@ impl Window {
         self.records.is_empty()
     }
 
-    /// The first record that is under way: its sequence number and its position.
-    pub(super) fn first(&self) -> Option<(u64, Position)> {
-        self.records.front().map(|(_, at)| (self.acknowledged + 1, *at))
+    /// The first record that is under way, and its sequence number.
+    pub(super) fn first(&self) -> Option<(u64, Named)> {
+        self.records.front().map(|(_, record)| (self.acknowledged + 1, record.clone()))
     }
 
     /// The sequence number of the last record that was published.
@@ -55,8 +64,8 @@ impl Window {
     }
 
     /// A record is published behind [`Window::last`].
-    pub(super) fn push(&mut self, bytes: usize, at: Position) {
-        self.records.push_back((bytes, at));
+    pub(super) fn push(&mut self, bytes: usize, record: Named) {
+        self.records.push_back((bytes, record));
         self.bytes += bytes;
     }
 
@@ -75,14 +84,18 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_MAX, Position, RECORDS_MAX, Window};
+    use super::{BYTES_MAX, Named, Position, RECORDS_MAX, Window};
+
+    fn record(number: u32) -> Named {
+        Named { at: Position::of_entry(7, number), subject: "mongo.a.b".into() }
+    }
 
     #[test]
     fn acknowledgements_come_in_order() {
         let mut window = Window::new(41);
-        window.push(1, Position::of_entry(7, 1));
-        window.push(1, Position::of_entry(7, 2));
-        assert_eq!((window.len(), window.first()), (2, Some((42, Position::of_entry(7, 1)))));
+        window.push(1, record(1));
+        window.push(1, record(2));
+        assert_eq!((window.len(), window.first()), (2, Some((42, record(1)))));
         assert_eq!((window.last(), window.acknowledged()), (43, 41));
         assert!(!window.acknowledge(43));
         assert!(window.acknowledge(42));
@@ -97,12 +110,12 @@ mod tests {
         let mut window = Window::new(0);
         for _ in 0..RECORDS_MAX {
             assert!(window.has_room());
-            window.push(10, Position::default());
+            window.push(10, record(1));
         }
         assert!(!window.has_room());
         assert!(window.acknowledge(1));
         assert!(window.has_room());
-        window.push(BYTES_MAX, Position::default());
+        window.push(BYTES_MAX, record(1));
         assert!(!window.has_room());
     }
 }
