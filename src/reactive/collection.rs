@@ -90,7 +90,8 @@ impl<T> ReactiveCollection<T> {
         self.published.snapshot()
     }
 
-    /// The documents that match now, in the order of their `_id`s. Fails where the server would fail.
+    /// The documents that match now, in the order of their `_id`s. Fails where the server would fail. Strings are compared as bytes, also
+    /// where the collection has a collation.
     pub fn find(&self, filter: &Filter) -> Result<Vec<Doc<T>>, MatchError> {
         self.snapshot().find(filter)
     }
@@ -188,6 +189,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Builder<T> {
     }
 
     /// `filter` is the scope's, as a document.
+    #[cfg_attr(not(feature = "mongodb"), expect(clippy::unused_async, reason = "memory is opened at once"))]
     pub(super) async fn start_with(
         self,
         scope: Scope,
