@@ -66,11 +66,6 @@ impl KafkaSink {
         &self.producer
     }
 
-    /// Tells how many brokers share what is sent.
-    pub(super) fn share_among(&self, brokers: usize) {
-        self.lanes.traffic().share_among(brokers);
-    }
-
     /// Whether librdkafka has given this producer up.
     pub(super) fn is_beyond_repair(&self) -> bool {
         self.producer.client().fatal_error().is_some()
@@ -144,7 +139,6 @@ fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiti
     if let Some(part) = data.split.and_then(|split| split.part_of(record.at)) {
         headers = headers.insert(KafkaHeader { key: Split::HEADER, value: Some(&part.to_string()) });
     }
-    let sent = Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane), size: waiting.size() };
     let message = BaseRecord {
         topic: &lane.route.name,
         partition: Some(lane.partition),
@@ -152,7 +146,7 @@ fn hand_over(producer: &BaseProducer<Reports>, lane: &Arc<Lane>, waiting: &Waiti
         key: Some(data.slice(&record.key)),
         timestamp: None,
         headers: Some(headers),
-        delivery_opaque: Box::new(sent),
+        delivery_opaque: Box::new(Sent { ack: Arc::clone(&waiting.ack), lane: Arc::clone(lane) }),
     };
     producer
         .send(message)
@@ -198,8 +192,6 @@ fn partitions(record: &Record) -> Result<std::ops::Range<i32>, Failure> {
 pub(super) struct Sent {
     ack: Arc<Ack>,
     lane: Arc<Lane>,
-    /// What it takes of the lane, in bytes.
-    size: usize,
 }
 
 /// What a batch waits for.
@@ -287,15 +279,15 @@ impl Reports {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// A record of a lane is stored: others may follow.
-    fn go_on(&self, Sent { lane, size, .. }: &Sent) {
+    /// A record of a lane is stored: the next ones may follow.
+    fn go_on(&self, lane: &Arc<Lane>) {
         let next = |waiting: &Waiting| {
             let producer = self.producer.get().and_then(Weak::upgrade);
             let producer =
                 producer.ok_or_else(|| Failure::new(ErrorKind::SinkUnavailable, "the sink was closed"))?;
             hand_over(&producer, lane, waiting)
         };
-        if let Err(failure) = lane.reported(*size, next) {
+        if let Err(failure) = lane.reported(next) {
             self.fail_waiting(&failure);
         }
     }
@@ -394,7 +386,7 @@ impl ProducerContext for Reports {
         match report {
             Ok(message) if sent.lane.end.confirmed(message.offset()) => {
                 sent.ack.stored();
-                self.go_on(&sent);
+                self.go_on(&sent.lane);
             }
             Ok(message) => {
                 self.end(&sent, |_| shrunk(message.topic(), message.partition(), message.offset()));

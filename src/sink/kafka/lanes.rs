@@ -1,5 +1,4 @@
-//! How much of a partition's records librdkafka has at a time: what one request takes, and where the partition is alone with its broker,
-//! nothing more before that is answered.
+//! How much of a partition's records librdkafka has at a time: what one request takes, and nothing more before that is answered.
 //!
 //! An idempotent producer has one request under way for each partition. Whenever another batch of that partition is ready behind it, full
 //! or older than `linger.ms`, librdkafka's thread does not sleep until the answer comes: it looks again and again, and takes a whole
@@ -7,13 +6,9 @@
 //! librdkafka never has a second batch: the rest waits here, bounded by the pipeline's budget. It does not mind being asked late: records
 //! are handed over within the millisecond that it lingers anyway. Measured with one partition on two processors, 500,000 events of 1 KB:
 //! 2.3 s of processor time instead of 4.3, at no lower rate.
-//!
-//! It sleeps where a request to another partition of the same broker is prepared behind the one under way. Then the rest would better wait
-//! in librdkafka, which takes into a request what is there when it leaves: with twelve partitions, requests are larger by half and more.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -35,7 +30,6 @@ pub(super) struct Lane {
     /// Where it ends.
     pub(super) end: End,
     batch_bytes: usize,
-    traffic: Arc<Traffic>,
     state: Mutex<State>,
 }
 
@@ -43,37 +37,7 @@ pub(super) struct Lane {
 struct State {
     /// Records that librdkafka has and has not reported on.
     under_way: usize,
-    /// What they take.
-    bytes: usize,
     waiting: VecDeque<Waiting>,
-}
-
-/// What is under way in all lanes of a producer.
-#[derive(Debug)]
-pub(super) struct Traffic {
-    brokers: AtomicUsize,
-    /// How many lanes have something under way.
-    lanes: AtomicUsize,
-}
-
-impl Default for Traffic {
-    /// With any number of brokers.
-    fn default() -> Self {
-        Self { brokers: AtomicUsize::new(usize::MAX), lanes: AtomicUsize::new(0) }
-    }
-}
-
-impl Traffic {
-    /// There are so many brokers.
-    pub(super) fn share_among(&self, brokers: usize) {
-        self.brokers.store(brokers, Ordering::Relaxed);
-    }
-
-    /// Whether each broker has several partitions with something under way, as far as can be told without knowing who leads which. A guess
-    /// that is wrong costs time, and nothing else.
-    fn is_dense(&self) -> bool {
-        self.lanes.load(Ordering::Relaxed) > self.brokers.load(Ordering::Relaxed).saturating_mul(2)
-    }
 }
 
 /// Records and the bytes they lie in; kept until the last one is handed over.
@@ -107,7 +71,7 @@ impl Waiting {
     }
 
     /// What it takes of a request, in bytes.
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         let record = self.record();
         let value = record.value.as_ref().map_or(0, ExactSizeIterator::len);
         FRAMING_BYTES + record.header.len() + record.key.len() + value
@@ -115,10 +79,10 @@ impl Waiting {
 }
 
 impl Lane {
-    fn new(route: Arc<Route>, partition: i32, end: End, batch_bytes: usize, traffic: Arc<Traffic>) -> Self {
+    fn new(route: Arc<Route>, partition: i32, end: End, batch_bytes: usize) -> Self {
         // Brokers apply a topic's limit to batches. What is counted here may be less than what they count, by a few bytes for each record.
         let batch_bytes = batch_bytes.min(route.bytes_max / 5 * 4);
-        Self { route, partition, end, batch_bytes, traffic, state: Mutex::default() }
+        Self { route, partition, end, batch_bytes, state: Mutex::default() }
     }
 
     /// Lets a record wait. Whether it is the first one: then somebody has to [`fill`](Self::fill).
@@ -128,25 +92,16 @@ impl Lane {
         state.waiting.len() == 1
     }
 
-    /// Hands over with `send` what one request takes, as far as librdkafka should have it already. Records leave in the order in which they
-    /// came.
+    /// Hands over with `send` what one request takes, unless one is under way. Records leave in the order in which they came.
     pub(super) fn fill(&self, send: impl FnMut(&Waiting) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.hand_over(&mut self.lock(), send)
+        self.next_batch(&mut self.lock(), send)
     }
 
-    /// One record of that size has been reported on: others may follow.
-    pub(super) fn reported(
-        &self,
-        size: usize,
-        send: impl FnMut(&Waiting) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    /// One record has been reported on. After the last one that was under way, the next ones are handed over.
+    pub(super) fn reported(&self, send: impl FnMut(&Waiting) -> Result<(), Failure>) -> Result<(), Failure> {
         let mut state = self.lock();
         state.under_way = state.under_way.saturating_sub(1);
-        state.bytes = state.bytes.saturating_sub(size);
-        if state.under_way == 0 {
-            self.traffic.lanes.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.hand_over(&mut state, send)
+        self.next_batch(&mut state, send)
     }
 
     /// Takes out everything that waits, since nothing is sent any more.
@@ -154,26 +109,23 @@ impl Lane {
         std::mem::take(&mut self.lock().waiting)
     }
 
-    fn hand_over(
+    fn next_batch(
         &self,
         state: &mut State,
         mut send: impl FnMut(&Waiting) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        if state.under_way > 0 && !self.traffic.is_dense() {
+        if state.under_way > 0 {
             return Ok(());
         }
+        let mut bytes = 0;
         while let Some(next) = state.waiting.front() {
-            let size = next.size();
+            bytes += next.size();
             // One that is larger than a batch goes alone.
-            if state.under_way > 0 && state.bytes + size > self.batch_bytes {
+            if state.under_way > 0 && bytes > self.batch_bytes {
                 break;
             }
             send(next)?;
-            if state.under_way == 0 {
-                self.traffic.lanes.fetch_add(1, Ordering::Relaxed);
-            }
             state.under_way += 1;
-            state.bytes += size;
             state.waiting.pop_front();
         }
         Ok(())
@@ -189,7 +141,6 @@ impl Lane {
 pub(super) struct Lanes {
     batch_bytes: usize,
     acknowledged: Acknowledged,
-    traffic: Arc<Traffic>,
     /// By the route's address, which its lanes keep alive.
     open: HashMap<(usize, i32), Arc<Lane>>,
 }
@@ -197,12 +148,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Lanes for a producer with that `batch.size`.
     pub(super) fn new(batch_bytes: usize, acknowledged: Acknowledged) -> Self {
-        Self { batch_bytes, acknowledged, traffic: Arc::default(), open: HashMap::new() }
-    }
-
-    /// What is under way in all of them.
-    pub(super) fn traffic(&self) -> &Traffic {
-        &self.traffic
+        Self { batch_bytes, acknowledged, open: HashMap::new() }
     }
 
     /// The lane of a partition; `opened` sees a new one.
@@ -212,11 +158,10 @@ impl Lanes {
         partition: i32,
         opened: impl FnOnce(&Arc<Lane>),
     ) -> Arc<Lane> {
-        let Self { batch_bytes, acknowledged, traffic, open } = self;
+        let Self { batch_bytes, acknowledged, open } = self;
         let lane = open.entry((Arc::as_ptr(route).addr(), partition)).or_insert_with(|| {
             let end = acknowledged.end(&route.name, partition);
-            let lane = Lane::new(Arc::clone(route), partition, end, *batch_bytes, Arc::clone(traffic));
-            let lane = Arc::new(lane);
+            let lane = Arc::new(Lane::new(Arc::clone(route), partition, end, *batch_bytes));
             opened(&lane);
             lane
         });
@@ -268,11 +213,7 @@ mod tests {
 
     /// Of a producer whose batches take 200 bytes.
     fn lane(waiting: Vec<Waiting>) -> Lane {
-        lane_in(&Arc::default(), waiting)
-    }
-
-    fn lane_in(traffic: &Arc<Traffic>, waiting: Vec<Waiting>) -> Lane {
-        let lane = Lane::new(route(), 0, Acknowledged::default().end("t", 0), 200, Arc::clone(traffic));
+        let lane = Lane::new(route(), 0, Acknowledged::default().end("t", 0), 200);
         for (index, record) in waiting.into_iter().enumerate() {
             assert_eq!(lane.push(record), index == 0);
         }
@@ -283,8 +224,8 @@ mod tests {
         sent(|send| lane.fill(send))
     }
 
-    fn reported(lane: &Lane, size: usize) -> Vec<usize> {
-        sent(|send| lane.reported(size + FRAMING_BYTES, send))
+    fn reported(lane: &Lane) -> Vec<usize> {
+        sent(|send| lane.reported(send))
     }
 
     /// The indices of the records that are handed over.
@@ -305,15 +246,15 @@ mod tests {
         let lane = lane(waiting(&[60, 60, 60, 1, 100, 10]));
         assert_eq!(filled(&lane), [0, 1], "with its framing each takes 100 bytes");
         assert_eq!(filled(&lane), [0; 0]);
-        assert_eq!(reported(&lane, 60), [0; 0], "one of them is under way");
-        assert_eq!(reported(&lane, 60), [2, 3], "the sixth would fit, but not in order");
+        assert_eq!(reported(&lane), [0; 0], "one of them is under way");
+        assert_eq!(reported(&lane), [2, 3], "the sixth would fit, but not in order");
         let newest = waiting(&[1]).remove(0);
         assert!(!lane.push(newest), "others wait, whose turn comes with a report");
-        assert_eq!(reported(&lane, 60), [0; 0]);
-        assert_eq!(reported(&lane, 1), [4, 5]);
-        assert_eq!(reported(&lane, 100), [0; 0]);
-        assert_eq!(reported(&lane, 10), [0]);
-        assert_eq!(reported(&lane, 1), [0; 0]);
+        assert_eq!(reported(&lane), [0; 0]);
+        assert_eq!(reported(&lane), [4, 5]);
+        assert_eq!(reported(&lane), [0; 0]);
+        assert_eq!(reported(&lane), [0]);
+        assert_eq!(reported(&lane), [0; 0]);
         assert!(lane.push(waiting(&[1]).remove(0)), "it is empty again");
     }
 
@@ -321,32 +262,8 @@ mod tests {
     fn a_record_larger_than_a_batch_goes_alone() {
         let lane = lane(waiting(&[10, 500, 10]));
         assert_eq!(filled(&lane), [0]);
-        assert_eq!(reported(&lane, 10), [1]);
-        assert_eq!(reported(&lane, 500), [2]);
-    }
-
-    #[test]
-    fn among_several_to_a_broker_a_lane_is_filled_up() {
-        let traffic = Arc::new(Traffic::default());
-        let lanes: Vec<_> = (0..3).map(|_| lane_in(&traffic, waiting(&[60]))).collect();
-        let more = || waiting(&[60, 60]).into_iter().map(|record| lanes[0].push(record)).collect::<Vec<_>>();
-        // GIVEN something under way in two lanes
-        assert_eq!((filled(&lanes[0]), filled(&lanes[1])), (vec![0], vec![0]));
-        assert_eq!(more(), [true, false]);
-        assert_eq!(filled(&lanes[0]), [0; 0], "nobody knows how many brokers there are");
-        traffic.share_among(1);
-        assert_eq!(filled(&lanes[0]), [0; 0], "the broker has two partitions");
-        // WHEN a third one is added
-        assert_eq!(filled(&lanes[2]), [0]);
-        // THEN what waits joins what is under way, up to a batch
-        assert_eq!(filled(&lanes[0]), [0]);
-        assert_eq!(filled(&lanes[0]), [0; 0]);
-        assert_eq!(reported(&lanes[0], 60), [1]);
-        // and no more than that once it is alone
-        assert_eq!((reported(&lanes[1], 60), reported(&lanes[2], 60)), (vec![], vec![]));
-        assert_eq!(more(), [true, false]);
-        assert_eq!(reported(&lanes[0], 60), [0; 0]);
-        assert_eq!(reported(&lanes[0], 60), [0, 1]);
+        assert_eq!(reported(&lane), [1]);
+        assert_eq!(reported(&lane), [2]);
     }
 
     #[test]
@@ -356,7 +273,7 @@ mod tests {
         lane.fill(|record| if record.index == 0 { Ok(()) } else { failure() }).unwrap_err();
         let left: Vec<usize> = lane.clear().into_iter().map(|waiting| waiting.index).collect();
         assert_eq!(left, [1]);
-        lane.reported(50, |_| panic!("nothing waits")).unwrap();
+        lane.reported(|_| panic!("nothing waits")).unwrap();
     }
 
     #[test]

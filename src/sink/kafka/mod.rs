@@ -90,7 +90,6 @@ impl Kafka {
             DeliveryMode::AtLeastOnce => {
                 let sink = KafkaSink::new(&cluster, self.parts())?;
                 let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
-                sink.share_among(metadata.brokers().len());
                 let touched = Arc::clone(sink.touched());
                 self.opened(&cluster, stored, &metadata, touched, Box::new(sink)).await
             }
@@ -101,7 +100,6 @@ impl Kafka {
                 };
                 let sink = &claim.sink;
                 let metadata = cluster.reach(sink.producer(), sink.context(), None).await?;
-                sink.share_among(metadata.brokers().len());
                 let touched = Arc::clone(sink.touched());
                 let sink = TransactionalSink::start(claim, self.settings.transaction_limits());
                 self.opened(&cluster, stored, &metadata, touched, Box::new(sink)).await
