@@ -27,6 +27,8 @@ pub const IMAGES_AHEAD: usize = 8;
 const REQUESTS_MAX: usize = 8;
 /// What a document is taken for before one was seen.
 const FIRST_GUESS: usize = 1024;
+/// Nobody has seen one yet.
+const UNKNOWN: usize = 0;
 
 /// What bounds the documents that are held.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ pub fn with_images(
     settings: ImageSettings,
     limits: ImageLimits,
 ) -> ChunkStream {
-    let average = AtomicUsize::new(FIRST_GUESS);
+    let average = AtomicUsize::new(UNKNOWN);
     let fetcher = Arc::new(Fetcher { store, namespaces, settings, limits, average });
     let ahead = Ahead { chunks, fetcher, fetching: FuturesOrdered::new() };
     futures::stream::try_unfold(ahead, |mut ahead| async move {
@@ -79,7 +81,7 @@ impl Ahead {
         loop {
             let step = tokio::select! { biased;
                 Some(window) = self.fetching.next() => Step::Fetched(window?),
-                chunk = self.chunks.try_next(), if self.fetching.len() < IMAGES_AHEAD => Step::Read(chunk?),
+                chunk = self.chunks.try_next(), if self.fetching.len() < self.fetcher.ahead() => Step::Read(chunk?),
             };
             match step {
                 Step::Fetched(Window { chunk, rest }) => {
@@ -151,16 +153,28 @@ impl Fetcher {
             // One document may be that of many operations.
             attached.keep_within(self.limits.chunk_bytes);
             let wanting = wants[..attached.operations()].iter().filter(|wants| !wants.is_nothing()).count();
-            if let Some(each) = attached.size().checked_div(wanting).filter(|each| *each > 0) {
-                self.average.store(each, Ordering::Relaxed);
-            }
+            let each = attached.size().checked_div(wanting).filter(|each| *each > 0);
+            self.average.store(each.unwrap_or_else(|| self.average()), Ordering::Relaxed);
             return Ok(Some(attached));
         }
     }
 
+    /// For how many chunks documents may be fetched at the same time. Before it is known how large they are, for one: each could be taken
+    /// for too small, and bring a whole reply.
+    fn ahead(&self) -> usize {
+        if self.average.load(Ordering::Relaxed) == UNKNOWN { 1 } else { IMAGES_AHEAD }
+    }
+
+    /// What the documents of an operation should take, at least a byte.
+    fn average(&self) -> usize {
+        Some(self.average.load(Ordering::Relaxed))
+            .filter(|average| *average != UNKNOWN)
+            .unwrap_or(FIRST_GUESS)
+    }
+
     /// For how many operations there should be room, at least one.
     fn promising(&self, wants: &[Wants<'_>]) -> usize {
-        let mut room = self.limits.chunk_bytes / self.average.load(Ordering::Relaxed).max(1);
+        let mut room = self.limits.chunk_bytes / self.average();
         let fits = |wants: &&Wants<'_>| {
             let left = room.checked_sub(usize::from(!wants.is_nothing()));
             room = left.unwrap_or(0);
@@ -174,7 +188,7 @@ impl Fetcher {
         let began = Instant::now();
         let limit = if wants.len() == 1 { usize::MAX } else { self.limits.chunk_bytes };
         let room = Room { taken: AtomicUsize::new(0), limit };
-        let at_once = self.limits.chunk_bytes / self.average.load(Ordering::Relaxed).max(1);
+        let at_once = self.limits.chunk_bytes / self.average();
         let asked = requests(wants, last, u32::try_from(at_once).unwrap_or(u32::MAX).max(1));
         let wanted: HashSet<Wanted<'_>> = wants.iter().flat_map(Wants::all).collect();
         let mut answers = Vec::new();

@@ -258,11 +258,17 @@ async fn several_chunks_are_fetched_for_at_once_and_come_in_order() {
     let mut stream = attach(&server, LOOKUP, chunks);
     // WHEN no answer comes
     assert!(stream.next().now_or_never().is_none());
+    // THEN one is asked for, as nobody knows how large they are
+    assert_eq!(server.log().len(), 1);
+    // WHEN that one has come
+    server.answers.add_permits(1);
+    let mut chunks = vec![stream.try_next().await.unwrap().unwrap()];
+    assert!(stream.next().now_or_never().is_none());
     // THEN so many are asked for, and no more
-    assert_eq!(server.log().len(), IMAGES_AHEAD);
+    assert_eq!(server.log().len(), 1 + IMAGES_AHEAD);
     // WHEN all come
     server.answers.add_permits(100);
-    let chunks: Vec<Chunk> = stream.try_collect().await.unwrap();
+    chunks.extend(stream.try_collect::<Vec<_>>().await.unwrap());
     // THEN the order is that of the source, and each has its own
     assert_eq!(ends(&chunks), (1..=20).collect::<Vec<_>>());
     assert!(chunks.iter().all(|chunk| images(chunk) == ["update after lookup 1"]));
