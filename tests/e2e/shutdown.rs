@@ -11,6 +11,8 @@ use super::harness::{
     mongo, nats, nats_sink, read_file, read_kafka, read_nats, source,
 };
 
+const ENTRIES_READ: &str = "source_entries_read_total{sink=\"nats\"}";
+
 /// Ends the connector under load with SIGTERM, several times: each time cleanly, and what comes next repeats nothing.
 async fn ends_cleanly(db: &str, tables: &str, read: impl AsyncFnOnce(&Installation) -> Lanes) {
     let mongo = mongo().await;
@@ -111,6 +113,36 @@ async fn a_sink_that_does_not_answer_holds_the_end_up_no_longer_than_the_grace()
     assert!(history.end() > Position::default());
     connector.done(0, history.end()).await;
     let lanes = read_nats(nats.url(), "grace").await;
+    lanes.assert_complete(&history);
+    assert_eq!(lanes.repeats(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_of_a_new_collection_does_not_hold_the_end_up() {
+    // GIVEN a server that stands still when the first event of a collection comes, for which it has to be asked
+    let mongo = mongo().await;
+    let nats = Nats::builder().start().await.unwrap();
+    let client = client(mongo).await;
+    let start = majority_point(&client).await;
+    let installation = Installation::new(&(source(mongo, "grace_new") + &nats_sink(&nats, "grace_new")));
+    let connector = installation.run().await;
+    connector.anchored().await;
+    let read = connector.metric(ENTRIES_READ).await;
+    nats.pause(0).unwrap();
+    client.database("grace_new").collection("a").insert_one(doc! { "_id": "one" }).await.unwrap();
+    eventually("the event was read", async || {
+        (connector.metric(ENTRIES_READ).await >= read + 2.0).then_some(())
+    })
+    .await;
+    // WHEN it is told to end, THEN it does, as nothing was sent that could be repeated
+    let ended = connector.terminate_within(Duration::from_secs(3)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    nats.resume(0).unwrap();
+    // and the event comes from the next one
+    let connector = installation.run().await;
+    let history = History::read(&client, start, "grace_new").await;
+    connector.done(0, history.end()).await;
+    let lanes = read_nats(nats.url(), "grace_new").await;
     lanes.assert_complete(&history);
     assert_eq!(lanes.repeats(), 0);
 }

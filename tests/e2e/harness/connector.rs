@@ -155,6 +155,13 @@ impl Connector {
         self.until(&what, |report| position(report, index, "position") >= Some(at)).await;
     }
 
+    /// The value of one of our metrics; 0 if there is none of that name.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("mongo_observer_{name} ")));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Waits until that sink has a checkpoint at or behind `at`.
     pub(crate) async fn checkpointed(&self, index: usize, at: Position) {
         let what = format!("sink {index} has a checkpoint at {at}");

@@ -51,10 +51,3 @@ fn read(path: &Path) -> Vec<Value> {
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     events.filter(|event| event.get("key").is_some()).collect()
 }
-
-/// The value of one of our metrics.
-async fn metric(connector: &Connector, name: &str) -> f64 {
-    let text = connector.get("/metrics").await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("mongo_observer_{name} ")));
-    line.map_or(0.0, |value| value.parse().unwrap())
-}

@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 
 use super::super::harness::{Installation, client, eventually, majority_point};
-use super::{coll, config, create_recording, events, metric};
+use super::{coll, config, create_recording, events};
 
 const STORED: &str = "images.before = \"stored\"\nimages.after = \"stored\"\n";
 
@@ -55,9 +55,9 @@ async fn what_has_expired_is_missing_and_counted() {
     };
     assert_eq!(words(&found, "beforeIs"), expected(&[("-", 5), ("exact", 2), ("notFound", 5)]));
     assert_eq!(words(&found, "afterIs"), expected(&[("-", 6), ("exact", 1), ("notFound", 5)]));
-    let count = metric(&connector, "images_missing_total{reason=\"not_found\",sink=\"file\"}").await;
+    let count = connector.metric("images_missing_total{reason=\"not_found\",sink=\"file\"}").await;
     assert!((count - 10.0).abs() < 0.1, "{count}");
-    assert!(metric(&connector, "images_fetched_total{sink=\"file\"}").await > 1.0);
+    assert!(connector.metric("images_fetched_total{sink=\"file\"}").await > 1.0);
     let [.., update, delete] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(
         (&update["before"], &update["after"]),
