@@ -29,13 +29,7 @@ pub fn walker(data: &[u8]) {
 
 /// Oplog entries, one behind the other: cut, put together, translated and encoded. Marks never move back.
 pub fn entries(data: &[u8]) {
-    let route = Route {
-        name: "t".to_owned(),
-        addressing: Addressing::Partitions(3),
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    };
+    let route = Route::new("t", Addressing::Partitions(3));
     let (route, namespaces) = (Arc::new(route), Namespaces::default());
     let mut cutter = Cutter::new(None);
     let mut pieces = Pieces::default();

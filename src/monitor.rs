@@ -151,13 +151,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        let route = Route {
-            name: "lines".into(),
-            addressing: Addressing::Lines,
-            bytes_max: 1,
-            tombstones: false,
-            whole_documents: false,
-        };
+        let route = Route { bytes_max: 1, ..Route::new("lines", Addressing::Lines) };
         Record {
             route: Arc::new(route),
             to: To::Line,

@@ -43,13 +43,7 @@ impl Router for OneTopic {
 }
 
 fn stage() -> Stage {
-    let route = Route {
-        name: "mongo.shop.orders".to_owned(),
-        addressing: Addressing::Partitions(12),
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    };
+    let route = Route::new("mongo.shop.orders", Addressing::Partitions(12));
     let source = "rs0/6b0574e82148b8612ab610f8".to_owned();
     let router = Arc::new(OneTopic(Arc::new(route)));
     let encoder = Format::Json.encoder();

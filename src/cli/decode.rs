@@ -204,7 +204,7 @@ impl Router for Topics {
 }
 
 fn route(name: String, addressing: Addressing) -> Route {
-    Route { name, addressing, bytes_max: usize::MAX, tombstones: false, whole_documents: false }
+    Route::new(name, addressing)
 }
 
 fn refused(why: &impl fmt::Display) -> Error {

@@ -23,6 +23,19 @@ pub struct Route {
     pub whole_documents: bool,
 }
 
+impl Route {
+    /// A route that keeps every event and takes records of any size.
+    pub fn new(name: impl Into<String>, addressing: Addressing) -> Self {
+        Self {
+            name: name.into(),
+            addressing,
+            bytes_max: usize::MAX,
+            tombstones: false,
+            whole_documents: false,
+        }
+    }
+}
+
 /// How a record finds its place on a route.
 #[derive(Debug)]
 pub enum Addressing {
@@ -351,13 +364,7 @@ mod tests {
     }
 
     fn route(addressing: Addressing) -> Arc<Route> {
-        Arc::new(Route {
-            name: "route".into(),
-            addressing,
-            bytes_max: 1000,
-            tombstones: false,
-            whole_documents: false,
-        })
+        Arc::new(Route { bytes_max: 1000, ..Route::new("route", addressing) })
     }
 
     fn write(

@@ -41,13 +41,7 @@ pub(super) fn records(
     event: &ChangeEvent<'_>,
     addressing: Addressing,
 ) -> Result<Vec<Parts>, Unencodable> {
-    let route = Arc::new(Route {
-        name: "route".into(),
-        addressing,
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    });
+    let route = Arc::new(Route::new("route", addressing));
     let mut writer = RecordWriter::default();
     let result = encoder.encode(event, &route, &mut writer);
     let Encoded { bytes, records } = writer.finish();

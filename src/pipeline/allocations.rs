@@ -82,13 +82,7 @@ fn allocations(stage: &Stage, chunk: &Chunk) -> u64 {
 
 #[test]
 fn more_fields_and_more_events_are_no_more_allocations() {
-    let route = Route {
-        name: "t".to_owned(),
-        addressing: Addressing::Partitions(3),
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    };
+    let route = Route::new("t", Addressing::Partitions(3));
     let router = Arc::new(OneTopic(Arc::new(route)));
     for format in [Format::Json, Format::JsonCanonical, Format::Bson] {
         let encoder = format.encoder();

@@ -37,13 +37,7 @@ struct Lines;
 
 impl Router for Lines {
     fn route<'a>(&'a self, _: Namespace<'a>) -> BoxFuture<'a, Result<Arc<Route>, Error>> {
-        let route = Route {
-            name: "lines".to_owned(),
-            addressing: Addressing::Lines,
-            bytes_max: usize::MAX,
-            tombstones: false,
-            whole_documents: false,
-        };
+        let route = Route::new("lines", Addressing::Lines);
         future::ok(Arc::new(route)).boxed()
     }
 

@@ -159,15 +159,8 @@ mod tests {
 
     impl Topics {
         fn topic(&self, name: String) -> BoxFuture<'_, Result<Arc<Route>, Error>> {
-            let addressing = Addressing::Partitions(1000);
-            futures::future::ok(Arc::new(Route {
-                name,
-                addressing,
-                bytes_max: self.bytes_max,
-                tombstones: false,
-                whole_documents: false,
-            }))
-            .boxed()
+            let route = Route::new(name, Addressing::Partitions(1000));
+            futures::future::ok(Arc::new(Route { bytes_max: self.bytes_max, ..route })).boxed()
         }
     }
 

@@ -44,13 +44,7 @@ mod tests {
 
     #[test]
     fn what_was_said_last_is_not_said_again() {
-        let route = Arc::new(Route {
-            name: "m".to_owned(),
-            addressing: Addressing::Lines,
-            bytes_max: 1,
-            tombstones: false,
-            whole_documents: false,
-        });
+        let route = Arc::new(Route { bytes_max: 1, ..Route::new("m", Addressing::Lines) });
         let bytes = b"kv}x}KV}";
         let record = |is_manifest: bool, key: u32, value: u32| Record {
             route: Arc::clone(&route),

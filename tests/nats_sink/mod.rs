@@ -60,13 +60,7 @@ fn checkpoint(number: u32) -> Checkpoint {
 
 /// One record for each number, each with a value of that many bytes that begins with the number.
 fn batch(numbers: impl IntoIterator<Item = u32>, value_bytes: usize) -> RecordBatch {
-    let route = Arc::new(Route {
-        name: "mongo.shop.orders".into(),
-        addressing: Addressing::Lines,
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    });
+    let route = Arc::new(Route::new("mongo.shop.orders", Addressing::Lines));
     let mut bytes = Vec::new();
     let mut records = Vec::new();
     let mut end = at(1);

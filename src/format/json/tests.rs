@@ -33,13 +33,7 @@ fn raw(bytes: &[u8]) -> RawDoc<'_> {
 
 /// Key and value of an event, and where it goes on a topic of 12 partitions.
 fn encode(json: Json, event: &ChangeEvent<'_>) -> Result<(String, String, To), Unencodable> {
-    let route = Arc::new(Route {
-        name: "topic".into(),
-        addressing: Addressing::Partitions(12),
-        bytes_max: usize::MAX,
-        tombstones: false,
-        whole_documents: false,
-    });
+    let route = Arc::new(Route::new("topic", Addressing::Partitions(12)));
     let mut writer = RecordWriter::default();
     let result = json.encode(event, &route, &mut writer);
     let encoded = writer.finish();

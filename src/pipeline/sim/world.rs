@@ -207,13 +207,7 @@ impl OneRoute {
                 Addressing::Partitions(u32::try_from(PARTITIONS).expect("a small number"))
             }
         };
-        Self(Arc::new(Route {
-            name: "t".to_owned(),
-            addressing,
-            bytes_max: usize::MAX,
-            tombstones: false,
-            whole_documents: false,
-        }))
+        Self(Arc::new(Route::new("t", addressing)))
     }
 }
 

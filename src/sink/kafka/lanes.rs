@@ -202,13 +202,7 @@ mod tests {
     }
 
     fn route() -> Arc<Route> {
-        Arc::new(Route {
-            name: "t".to_owned(),
-            addressing: Addressing::Partitions(1),
-            bytes_max: 1000,
-            tombstones: false,
-            whole_documents: false,
-        })
+        Arc::new(Route { bytes_max: 1000, ..Route::new("t", Addressing::Partitions(1)) })
     }
 
     /// Of a producer whose batches take 200 bytes.

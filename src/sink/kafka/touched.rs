@@ -63,15 +63,8 @@ mod tests {
 
     #[test]
     fn a_watermark_goes_where_records_went_since_the_last_one() {
-        let route = |name: &str| {
-            Arc::new(Route {
-                name: name.to_owned(),
-                addressing: Addressing::Partitions(3),
-                bytes_max: 1,
-                tombstones: false,
-                whole_documents: false,
-            })
-        };
+        let route =
+            |name: &str| Arc::new(Route { bytes_max: 1, ..Route::new(name, Addressing::Partitions(3)) });
         let (a, b, c) = (route("a"), route("b"), route("c"));
         let touched = Touched::default();
         let next = || {

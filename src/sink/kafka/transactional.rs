@@ -47,13 +47,7 @@ impl TransactionalSink {
         let (inbox, waiting) = mpsc::channel(BATCHES_MAX + 1);
         let Claim { store, sink, split } = claim;
         let addressing = Addressing::Partitions(1);
-        let checkpoints = Arc::new(Route {
-            name: store.topic().to_owned(),
-            addressing,
-            bytes_max: usize::MAX,
-            tombstones: false,
-            whole_documents: false,
-        });
+        let checkpoints = Arc::new(Route::new(store.topic(), addressing));
         let writer = Writer { sink, store, checkpoints, limits, split, open: None };
         let closed = CancellationToken::new();
         tokio::spawn(writer.run(waiting, closed.clone()));

@@ -101,13 +101,7 @@ struct Lines {
 
 impl Lines {
     fn new(name: &str) -> Self {
-        let route = Route {
-            name: name.to_owned(),
-            addressing: Addressing::Lines,
-            bytes_max: usize::MAX,
-            tombstones: false,
-            whole_documents: false,
-        };
+        let route = Route::new(name, Addressing::Lines);
         Self { route: Arc::new(route), watermarks: false, manifests: false }
     }
 }

@@ -145,25 +145,14 @@ impl Router for Subjects {
 
 /// A route whose events all have one subject.
 fn fixed(subject: String, bytes_max: usize) -> Route {
-    Route {
-        name: subject.clone(),
-        addressing: Addressing::Subject(vec![SubjectPart::Literal(subject)]),
-        bytes_max,
-        tombstones: false,
-        whole_documents: false,
-    }
+    let parts = vec![SubjectPart::Literal(subject.clone())];
+    Route { bytes_max, ..Route::new(subject, Addressing::Subject(parts)) }
 }
 
 /// A route whose events have a subject each, so that none replaces another.
 fn one_by_one(subject: String, bytes_max: usize) -> Route {
     let parts = vec![SubjectPart::Literal(subject + "."), SubjectPart::Position];
-    Route {
-        name: display(&parts),
-        addressing: Addressing::Subject(parts),
-        bytes_max,
-        tombstones: false,
-        whole_documents: false,
-    }
+    Route { bytes_max, ..Route::new(display(&parts), Addressing::Subject(parts)) }
 }
 
 /// The subject as people read it.
